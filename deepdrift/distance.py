@@ -1,0 +1,204 @@
+"""Distance of a state to what its layer holds on normal data.
+
+Squared Mahalanobis distance to the nearest class mean with one covariance for all classes
+(Lee et al., NeurIPS 2018, eq. 2), per layer; without labels all data form one class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from deepdrift.errors import CalibrationError, NotFittedError, StateError
+from deepdrift.moments import Moments, finite_samples, whitening
+from deepdrift.velocity import StatesLike, as_states
+
+
+class _Layer:
+    """Count and mean per class, one scatter within classes, and the map made from them."""
+
+    def __init__(self, classes: dict[int, tuple[int, Tensor]], scatter: Tensor) -> None:
+        self.classes = dict(sorted(classes.items()))
+        self.scatter = scatter
+        self._map: tuple[Tensor, Tensor, Tensor] | None = None
+
+    @classmethod
+    def of(cls, state: Tensor, labels: Tensor) -> _Layer:
+        moments = {c: Moments.of(state[labels == c]) for c in labels.unique().tolist()}
+        scatter = torch.stack([m.comoment for m in moments.values()]).sum(dim=0)
+        return cls({c: (m.n, m.mean) for c, m in moments.items()}, scatter)
+
+    def merge(self, other: _Layer) -> _Layer:
+        classes, scatter = dict(self.classes), self.scatter + other.scatter
+        for label, (n, mean) in other.classes.items():
+            if label in classes:
+                none = torch.zeros_like(scatter)
+                both = Moments(*classes[label], none).merge(Moments(n, mean, none))
+                n, mean, scatter = both.n, both.mean, scatter + both.comoment
+            classes[label] = n, mean
+        return _Layer(classes, scatter)
+
+    @property
+    def n(self) -> int:
+        return sum(n for n, _ in self.classes.values())
+
+    def score(self, state: Tensor) -> Tensor:
+        if self._map is None or self._map[0].device != state.device:
+            centre, white, means = self._solve()
+            self._map = centre.to(state.device), white.to(state.device), means
+        centre, white, means = self._map
+        points = ((state.float() - centre) @ white.T).double().cpu()
+        gaps = torch.cdist(points, means, compute_mode="donot_use_mm_for_euclid_dist")
+        return gaps.square().amin(dim=1)
+
+    def _solve(self) -> tuple[Tensor, Tensor, Tensor]:
+        counts = torch.tensor([n for n, _ in self.classes.values()], dtype=torch.float64)
+        means = torch.stack([mean for _, mean in self.classes.values()])
+        centre = counts @ means / self.n
+        white = whitening(self.scatter / self.n, self.n)
+        return centre.float(), white.float(), (means - centre) @ white.T
+
+
+class LayerDistance:
+    """Mahalanobis distance to the nearest class mean, for every watched layer.
+
+    ``d_l = min_c (z_l - m_lc)^T C_l^-1 (z_l - m_lc)`` with the shrunk within-class covariance
+    C_l. Sums per class are kept, not samples, so fits on disjoint shards merge exactly.
+
+    Examples
+    --------
+    Two classes at 0 and 10 with unit variance: a state at 5 belongs to neither.
+
+    >>> g = torch.Generator().manual_seed(0)
+    >>> labels = torch.arange(4000) % 2
+    >>> z = torch.randn(4000, 1, generator=g) + 10 * labels[:, None]
+    >>> distance = LayerDistance().fit({"layer": z}, labels)
+    >>> distance.score({"layer": torch.tensor([[0.0], [5.0]])}).round().flatten().tolist()
+    [0.0, 25.0]
+    """
+
+    def __init__(self) -> None:
+        self._layers: dict[str, _Layer] = {}
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the fitted layers."""
+        return list(self._layers)
+
+    @property
+    def n_samples(self) -> int:
+        """Number of normal samples seen."""
+        return next((layer.n for layer in self._layers.values()), 0)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of class means per layer."""
+        return next((len(layer.classes) for layer in self._layers.values()), 0)
+
+    def fit(self, states: StatesLike, labels: Tensor | None = None) -> LayerDistance:
+        """Forget what was seen and learn from normal states, layer -> ``(N, D_l)``.
+
+        Parameters
+        ----------
+        states : mapping or sequence of Tensor, each (N, D_l)
+        labels : Tensor, shape (N,), integers >= 0, optional
+            Classes; without them one class.
+        """
+        self._layers = {}
+        return self.partial_fit(states, labels)
+
+    def partial_fit(self, states: StatesLike, labels: Tensor | None = None) -> LayerDistance:
+        """Learn from more normal states of the same layers."""
+        named = {k: finite_samples(v, f"states[{k!r}]").cpu() for k, v in as_states(states).items()}
+        if self._layers and list(self._layers) != list(named):
+            raise StateError(f"states: expected the layers {self.layers}, got {list(named)}")
+        n = len(next(iter(named.values())))
+        labels = torch.zeros(n, dtype=torch.long) if labels is None else check_labels(labels, n)
+        for name, state in named.items():
+            new = _Layer.of(state, labels)
+            old = self._layers.get(name)
+            self._layers[name] = new if old is None else old.merge(new)
+        return self
+
+    def merge(self, other: LayerDistance) -> LayerDistance:
+        """Distance fitted on the data of both; neither is changed."""
+        if self.layers != other.layers:
+            raise StateError(f"other: expected the layers {self.layers}, got {other.layers}")
+        new = LayerDistance()
+        new._layers = {k: layer.merge(other._layers[k]) for k, layer in self._layers.items()}
+        return new
+
+    def pooled(self) -> LayerDistance:
+        """The same data as one class: exactly what a fit without labels gives."""
+        new = LayerDistance()
+        for name, layer in self._layers.items():
+            one = _Layer({}, layer.scatter)
+            for n, mean in layer.classes.values():
+                one = one.merge(_Layer({0: (n, mean)}, torch.zeros_like(layer.scatter)))
+            new._layers[name] = one
+        return new
+
+    def score(self, states: StatesLike) -> Tensor:
+        """Squared distance to the nearest class mean.
+
+        Returns
+        -------
+        Tensor, shape (N, L), float64, on the CPU, >= 0; NaN or infinite for non-finite states.
+        """
+        if not self._layers:
+            raise NotFittedError("LayerDistance: call fit(states) on normal data first")
+        named = as_states(states)
+        if list(named) != self.layers:
+            raise StateError(f"states: expected the layers {self.layers}, got {list(named)}")
+        for name, state in named.items():
+            width = len(self._layers[name].scatter)
+            if state.shape[1] != width:
+                raise StateError(
+                    f"states[{name!r}]: expected width {width} as fitted, got {state.shape[1]}"
+                )
+        return torch.stack([self._layers[k].score(v) for k, v in named.items()], dim=1)
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """The sums as named tensors; `from_tensors` restores the distance."""
+        tensors = {}
+        for i, layer in enumerate(self._layers.values()):
+            counts, means = zip(*layer.classes.values(), strict=True)
+            tensors[f"{i}.labels"] = torch.tensor(list(layer.classes))
+            tensors[f"{i}.counts"] = torch.tensor(counts)
+            tensors[f"{i}.means"] = torch.stack(means)
+            tensors[f"{i}.scatter"] = layer.scatter
+        return tensors
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], layers: list[str]) -> LayerDistance:
+        """Inverse of `to_tensors`; ``layers`` gives the names in order."""
+        new = cls()
+        for i, name in enumerate(layers):
+            labels, counts = tensors[f"{i}.labels"].tolist(), tensors[f"{i}.counts"].tolist()
+            pairs = zip(counts, tensors[f"{i}.means"], strict=True)
+            classes = dict(zip(labels, pairs, strict=True))
+            new._layers[name] = _Layer(classes, tensors[f"{i}.scatter"])
+        return new
+
+
+def check_labels(labels: Tensor, n: int) -> Tensor:
+    """Labels as int64 ``(n,)``.
+
+    Raises
+    ------
+    CalibrationError
+        For another shape, fractions, or negative labels.
+    """
+    labels = torch.as_tensor(labels).detach().cpu()
+    if labels.shape != (n,) or labels.is_floating_point() or labels.is_complex():
+        raise CalibrationError(
+            f"labels: expected {n} integers, got {labels.dtype} of shape {tuple(labels.shape)}"
+        )
+    if bool((labels < 0).any()):
+        raise CalibrationError(
+            f"labels: expected class numbers >= 0, got {int(labels.min())}; drop those samples or "
+            "fit without labels"
+        )
+    return labels.long()

@@ -1,0 +1,386 @@
+"""Record hidden states with forward hooks. The only file that touches them.
+
+A recorder stores one pooled ``(N, D)`` copy per watched layer and forward pass, in execution
+order. It never breaks the pass it listens to: what goes wrong is kept and raised on reading.
+"""
+
+from __future__ import annotations
+
+import difflib
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
+
+from deepdrift.errors import LayerNotFoundError, StateError
+from deepdrift.forward import run_quietly, unwrap
+from deepdrift.pooling import Pooling, check_layout, check_method, find_tensor, layout_of, pool
+
+_CONTAINERS = (nn.Sequential, nn.ModuleList)
+_ACTIVATIONS = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh,
+    nn.Sigmoid, nn.Hardswish, nn.Softplus, nn.PReLU,
+)  # fmt: skip
+_NORMS = (
+    nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.LocalResponseNorm,
+)  # fmt: skip
+
+
+class LayerInfo(NamedTuple):
+    """One layer that ran: its name, class and output shape (None if it returned no tensor)."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...] | None
+
+
+class States(Mapping[str, Tensor]):
+    """Layer name -> state ``(N, D)`` of the last forward pass, float32, in execution order.
+
+    A layer that ran twice (a shared module) is stored as ``name`` and ``name#2``.
+    """
+
+    def __init__(self, layers: Sequence[str]) -> None:
+        self.layers = tuple(layers)
+        self.previous: dict[str, Tensor] = {}  # of the forward pass before the last
+        self._values: dict[str, Tensor] = {}
+        self._error: Exception | None = None
+        self._forwards = 0
+
+    def _begin(self) -> None:
+        self.previous, self._values, self._error = self._values, {}, None
+        self._forwards += 1
+
+    def forget(self) -> None:
+        """Drop what was recorded, so that the next pass has no predecessor."""
+        self.previous, self._values, self._error = {}, {}, None
+
+    def check(self) -> States:
+        """Return self, or raise what went wrong during the last forward pass.
+
+        Raises
+        ------
+        StateError
+            If a layer's output could not be pooled, or no watched layer ran.
+        """
+        if self._error is not None:
+            raise StateError(str(self._error)) from self._error
+        if not self._values:
+            raise StateError(
+                "no hidden state was recorded: "
+                + ("run the model first" if not self._forwards else "none of the layers ran")
+                + "; hooks do not fire in a model that torch.compile, torch.jit or a direct "
+                ".forward() call runs without them: watch the model before its first compiled "
+                "call, and call model(x)"
+            )
+        return self
+
+    def __getitem__(self, layer: str) -> Tensor:
+        if layer in self.check()._values:
+            return self._values[layer]
+        if layer in self.layers:
+            raise StateError(
+                f"layer {layer!r} did not run in the last forward pass; these did: "
+                + ", ".join(self._values)
+            )
+        raise KeyError(f"{layer!r} is not watched; watched: {', '.join(self.layers)}")
+
+    def __iter__(self) -> Iterator[str]:
+        if self._error is not None:
+            self.check()
+        return iter(tuple(self._values))
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __repr__(self) -> str:
+        shapes = ", ".join(f"{k}: {tuple(v.shape)}" for k, v in self._values.items())
+        return f"States({shapes})"
+
+
+def _inert(*_: Any) -> None:
+    """What a copied or unpickled hook turns into: nothing."""
+
+
+class _Hook:
+    """Calls one method of a recorder while that is alive; a copy of the model gets `_inert`."""
+
+    def __init__(self, recorder: Recorder, method: str, *args: Any) -> None:
+        self._recorder, self._method, self._args = weakref.ref(recorder), method, args
+
+    def __call__(self, module: nn.Module, inputs: Any, output: Any = None) -> None:
+        recorder = self._recorder()
+        if recorder is not None:
+            getattr(recorder, self._method)(*self._args, module, output)
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        return _inert
+
+    def __reduce__(self) -> str:
+        return "_inert"
+
+
+def _remove(handles: list[RemovableHandle]) -> None:
+    for handle in handles:
+        handle.remove()
+    handles.clear()
+
+
+class Recorder(AbstractContextManager["States"]):
+    """Hooks on some layers of one model; `record` explains the arguments."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Sequence[str] | None = None,
+        pooling: Pooling = "auto",
+        *,
+        layout: str = "auto",
+    ) -> None:
+        network = unwrap(model)
+        self._pooling, self._layout = check_method(pooling), check_layout(layout)
+        names = _as_names(auto_layers(network) if layers is None else layers)
+        modules = {name: find_layer(network, name) for name in names}
+        self.states = States(names)
+        self._depth, self._outside = 0, False
+        self._handles: list[RemovableHandle] = []
+        for root in {id(m): m for m in (model, network)}.values():
+            self._handles += [
+                root.register_forward_pre_hook(_Hook(self, "_enter"), prepend=True),
+                root.register_forward_hook(_Hook(self, "_leave"), always_call=True),
+            ]
+        for name, module in modules.items():
+            self._handles.append(module.register_forward_hook(_Hook(self, "_store", name)))
+        self._finalizer = weakref.finalize(self, _remove, self._handles)
+
+    def __enter__(self) -> States:
+        return self.states
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Remove every hook; the states that were read stay valid. May be called twice."""
+        self._finalizer()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the hooks are gone."""
+        return not self._finalizer.alive
+
+    def _enter(self, *_: Any) -> None:
+        if self._depth == 0:
+            self.states._begin()
+        self._depth += 1
+
+    def _leave(self, *_: Any) -> None:
+        self._depth = max(0, self._depth - 1)
+        self._outside = False
+
+    def _store(self, name: str, module: nn.Module, output: Any) -> None:
+        if _in_backward():  # activation checkpointing runs the forward pass once more
+            return
+        states = self.states
+        if self._depth == 0:  # a submodule was called directly, not through the model
+            if not self._outside or name in states._values:
+                states._begin()
+            self._outside = True
+        key, count = name, 1
+        while key in states._values:
+            count += 1
+            key = f"{name}#{count}"
+        try:
+            tensor = find_tensor(output)
+            layout = layout_of(module, tensor) if self._layout == "auto" else self._layout
+            if len(layout) != tensor.ndim:
+                layout = "auto"
+            states._values[key] = pool(tensor, layout, self._pooling)
+        except Exception as error:  # the user's forward pass must go on
+            states._error = states._error or StateError(f"layer {name!r}: {error}")
+
+
+def record(
+    model: nn.Module,
+    layers: Sequence[str] | None = None,
+    pooling: Pooling = "auto",
+    *,
+    layout: str = "auto",
+) -> Recorder:
+    """Record hidden states of a model while a ``with`` block lasts.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Stays as it is: device, mode, parameters and outputs are not touched.
+    layers : sequence of str, optional
+        Names as in ``model.named_modules()``; a number may index into a Sequential or ModuleList
+        (``encoder.layers.5``). Default: `auto_layers`.
+    pooling : str or callable
+        How positions are reduced, see `deepdrift.pooling.pool`.
+    layout : str
+        Meaning of the axes where it cannot be known, for example ``"TND"`` or ``"NHWC"``; it
+        applies to outputs with that many axes.
+
+    Returns
+    -------
+    Recorder
+        Entering it gives `States`: layer -> ``(N, D)`` float32 copy, detached, in execution
+        order, replaced by every forward pass. Hooks go on leaving the block, also by an error.
+
+    Raises
+    ------
+    LayerNotFoundError
+        For unknown names (the nearest real ones are listed), or if there is nothing to watch.
+    StateError
+        On reading, if a layer's output could not be pooled or no layer ran.
+
+    Examples
+    --------
+    >>> double = nn.Linear(2, 2, bias=False)
+    >>> _ = double.weight.data.copy_(2 * torch.eye(2))
+    >>> model = nn.Sequential(nn.Identity(), double)
+    >>> with record(model, ["0", "1"]) as states:
+    ...     _ = model(torch.tensor([[1.0, -3.0]]))
+    >>> dict(states)
+    {'0': tensor([[ 1., -3.]]), '1': tensor([[ 2., -6.]])}
+    """
+    return Recorder(model, layers, pooling, layout=layout)
+
+
+def list_layers(model: nn.Module, example: Any) -> list[LayerInfo]:
+    """What can be watched: every layer that runs on ``example``, in execution order.
+
+    A layer is listed when it has finished, so a block follows its parts. One forward pass in
+    evaluation mode; the model and the random generators are left as they were.
+
+    Parameters
+    ----------
+    model : nn.Module
+    example : Tensor, tuple or dict
+        A batch the model accepts: positional, or as keywords for a dict.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Linear(3, 5), nn.ReLU())
+    >>> for layer in list_layers(model, torch.zeros(1, 3)):
+    ...     print(*layer)
+    0 Linear (1, 5)
+    1 ReLU (1, 5)
+    """
+    network, found = unwrap(model), []
+
+    def note(name: str, module: nn.Module, output: Any) -> None:
+        try:
+            shape: tuple[int, ...] | None = tuple(find_tensor(output).shape)
+        except StateError:
+            shape = None
+        found.append(LayerInfo(name, type(module).__name__, shape))
+
+    handles = [
+        module.register_forward_hook(lambda m, _, out, name=name: note(name, m, out))
+        for name, module in network.named_modules()
+        if name
+    ]
+    try:
+        run_quietly(network, example)
+    finally:
+        _remove(handles)
+    return found
+
+
+def auto_layers(model: nn.Module) -> list[str]:
+    """Layers worth watching when the user names none, in order of definition.
+
+    1. The members of Sequentials and ModuleLists that hold several blocks of one kind (residual
+       blocks, transformer blocks), the innermost such level.
+    2. Else the activations, if there are two or more.
+    3. Else the layers with parameters, without normalisation and without a final linear head.
+
+    Raises
+    ------
+    LayerNotFoundError
+        If there is nothing of the kind.
+
+    Examples
+    --------
+    >>> auto_layers(nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(),
+    ...                           nn.Linear(4, 2)))
+    ['1', '3']
+    """
+    modules = dict(unwrap(model).named_modules())
+    blocks: list[str] = []
+    for name, module in modules.items():
+        if not isinstance(module, _CONTAINERS):
+            continue
+        members = {
+            f"{name}.{key}" if name else key: child
+            for key, child in module.named_children()
+            if next(child.children(), None) is not None and not isinstance(child, _CONTAINERS)
+        }
+        blocks += [k for k in members if k in modules]
+    if len(blocks) >= 2:
+        outer = [b for b in blocks if not any(b.startswith(f"{o}.") for o in blocks if o != b)]
+        return outer
+    leaves = {k: m for k, m in modules.items() if k and next(m.children(), None) is None}
+    activations = [k for k, m in leaves.items() if isinstance(m, _ACTIVATIONS)]
+    if len(activations) >= 2:
+        return activations
+    weighted = [
+        k
+        for k, m in leaves.items()
+        if next(m.parameters(recurse=False), None) is not None and not isinstance(m, _NORMS)
+    ]
+    if len(weighted) > 1 and isinstance(leaves[weighted[-1]], nn.Linear):
+        weighted.pop()
+    if not weighted:
+        raise LayerNotFoundError(
+            f"layers: found nothing to watch in {type(model).__name__}; name the layers yourself, "
+            "list_layers(model, example) shows them"
+        )
+    return weighted
+
+
+def find_layer(model: nn.Module, name: str) -> nn.Module:
+    """Module of that name; a number may index into a Sequential or ModuleList.
+
+    Raises
+    ------
+    LayerNotFoundError
+        Naming the nearest layers that exist.
+    """
+    module = model
+    for part in name.split(".") if name else ():
+        child = module._modules.get(part)
+        if child is None and part.isdigit() and isinstance(module, _CONTAINERS):
+            children = list(module.children())
+            child = children[int(part)] if int(part) < len(children) else None
+        if child is None:
+            known = [k for k, _ in model.named_modules() if k]
+            near = difflib.get_close_matches(name, known, n=4, cutoff=0.4) or known[:4]
+            raise LayerNotFoundError(
+                f"layers: {type(model).__name__} has no layer {name!r}; nearest names: "
+                + ", ".join(near)
+            )
+        module = child
+    return module
+
+
+def _as_names(layers: Sequence[str]) -> list[str]:
+    names = [layers] if isinstance(layers, str) else list(layers)
+    if not names:
+        raise LayerNotFoundError("layers: expected at least one layer name, got none")
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise LayerNotFoundError(f"layers: expected names (str), got {name!r}")
+    if len(set(names)) < len(names):
+        raise LayerNotFoundError(f"layers: a name is given twice in {names}")
+    return names
+
+
+def _in_backward() -> bool:
+    task = getattr(torch._C, "_current_graph_task_id", None)
+    return task is not None and task() != -1

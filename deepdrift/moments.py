@@ -1,0 +1,116 @@
+"""Means and covariances from running sums, and the whitening map of a shrunk covariance.
+
+Everything fitted in this package is a function of these sums, so shards merge exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from deepdrift.errors import CalibrationError
+
+SHRINKAGE_FLOOR = 1e-3  # relative to the mean variance; keeps dead channels finite
+_VARIANCE_FLOOR = 1e-12  # for a state that never varies at all
+
+
+@dataclass
+class Moments:
+    """Count, mean and co-moment matrix of samples seen so far, float64.
+
+    ``comoment = sum_i (x_i - mean)(x_i - mean)^T``. Batches and shards are combined by the
+    pairwise update of Chan, Golub and LeVeque (1983), which is exact up to rounding and, unlike
+    raw sums of squares, does not lose digits for data far from zero.
+
+    Examples
+    --------
+    >>> m = Moments.of(torch.tensor([[0.0], [2.0]])).merge(Moments.of(torch.tensor([[4.0]])))
+    >>> m.n, m.mean.item(), m.comoment.item()  # of 0, 2, 4
+    (3, 2.0, 8.0)
+    """
+
+    n: int
+    mean: Tensor
+    comoment: Tensor
+
+    @classmethod
+    def of(cls, samples: Tensor) -> Moments:
+        """Moments of samples ``(N, D)``, N >= 1."""
+        x = samples.detach().double()
+        mean = x.mean(dim=0)
+        centred = x - mean
+        return cls(len(x), mean, centred.T @ centred)
+
+    def merge(self, other: Moments) -> Moments:
+        """Moments of the union of both samples."""
+        n = self.n + other.n
+        delta = other.mean - self.mean
+        return Moments(
+            n,
+            self.mean + delta * (other.n / n),
+            self.comoment + other.comoment + torch.outer(delta, delta) * (self.n * other.n / n),
+        )
+
+
+def finite_samples(samples: Tensor, name: str) -> Tensor:
+    """Check normal samples ``(N, D)``: two axes, at least one sample, all finite.
+
+    Raises
+    ------
+    CalibrationError
+        Naming the argument and what is wrong.
+    """
+    samples = torch.as_tensor(samples)
+    if samples.ndim != 2 or len(samples) == 0:
+        raise CalibrationError(
+            f"{name}: expected at least one sample of shape (N, D), got {tuple(samples.shape)}"
+        )
+    bad = int((~torch.isfinite(samples)).any(dim=1).sum())
+    if bad:
+        raise CalibrationError(
+            f"{name}: {bad} of {len(samples)} normal samples hold NaN or infinity; find the inputs "
+            "or weights they come from and remove them before fitting"
+        )
+    return samples
+
+
+def shrinkage(covariance: Tensor, n: int) -> float:
+    """Oracle-approximating shrinkage weight of a sample covariance ``(D, D)`` of n samples.
+
+    Chen, Wiesel, Eldar and Hero, IEEE TSP 58 (2010), eq. 23; at least `SHRINKAGE_FLOOR`, at
+    most 1.
+
+    Examples
+    --------
+    >>> shrinkage(torch.eye(2), n=10)  # already a multiple of the identity
+    1.0
+    """
+    d = len(covariance)
+    trace, square = float(covariance.trace()), float((covariance * covariance).sum())
+    spread = square - trace**2 / d
+    if spread <= 0:
+        return 1.0
+    weight = ((1 - 2 / d) * square + trace**2) / ((n + 1 - 2 / d) * spread)
+    return min(1.0, max(SHRINKAGE_FLOOR, weight))
+
+
+def whitening(covariance: Tensor, n: int) -> Tensor:
+    """Matrix W ``(D, D)`` with ``W C W^T = I`` for the shrunk covariance C.
+
+    ``C = (1 - w) S + w tr(S) / D I`` with w from `shrinkage`; finite for any S, also rank
+    deficient or zero.
+
+    Examples
+    --------
+    >>> covariance = torch.diag(torch.tensor([4.0, 1.0], dtype=torch.float64))
+    >>> w = whitening(covariance, n=10**9)
+    >>> (w @ torch.tensor([2.0, 0.0], dtype=torch.float64)).norm().round(decimals=2).item()
+    1.0
+    """
+    d = len(covariance)
+    weight, scale = shrinkage(covariance, n), float(covariance.trace()) / d
+    values, vectors = torch.linalg.eigh(covariance)
+    values = (1 - weight) * values.clamp(min=0) + weight * scale
+    return vectors.T / values.clamp(min=_VARIANCE_FLOOR).sqrt()[:, None]

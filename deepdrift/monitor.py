@@ -1,0 +1,336 @@
+"""DeepDriftMonitor: watch one model, learn what is normal, score what comes."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deepdrift.distance import check_labels
+from deepdrift.errors import CalibrationError, NotFittedError, ReferenceFileError, StateError
+from deepdrift.forward import quiet, run, split_batch, unwrap
+from deepdrift.hooks import Recorder, find_layer
+from deepdrift.innovation import step_names
+from deepdrift.moments import finite_samples
+from deepdrift.pooling import Pooling
+from deepdrift.reference import Fingerprint, Reference
+from deepdrift.results import Calibration, Reading, Velocities
+from deepdrift.scorer import StateScorer
+from deepdrift.velocity import spatial_velocity
+
+
+class DeepDriftMonitor:
+    """Watch the hidden states of a model and say which inputs are unusual.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Never changed; hooks stay until `close`, the end of a ``with`` block, or garbage collection.
+    layer_names : sequence of str, optional
+        Default `deepdrift.auto_layers`. They are used in the order in which they run.
+    pooling : str or callable
+        See `deepdrift.pooling.pool`.
+    n_channels : int, optional
+        Project states wider than this to so many random directions, the same ones for all layers
+        of one width: cheaper, at the price of some sensitivity.
+    arch_name : str, optional
+        Name used in messages.
+    score, alpha, across_widths
+        See `deepdrift.StateScorer`: what is scored, and the false-alarm rate promised.
+    layout : str
+        See `deepdrift.record`.
+
+    Examples
+    --------
+    >>> g = torch.Generator().manual_seed(0)
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU())
+    >>> normal = [torch.randn(50, 4, generator=g) for _ in range(20)]
+    >>> with DeepDriftMonitor(model, ["1", "3"], alpha=0.05) as monitor:
+    ...     _ = monitor.calibrate(normal)
+    ...     p = monitor.p_values(torch.full((3, 4), 50.0))
+    >>> bool((p <= 0.05).all())
+    True
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layer_names: Sequence[str] | None = None,
+        pooling: Pooling = "auto",
+        n_channels: int | None = None,
+        *,
+        arch_name: str | None = None,
+        score: str = "fused",
+        alpha: float = 0.05,
+        layout: str = "auto",
+        across_widths: str | None = None,
+    ) -> None:
+        if n_channels is not None and n_channels < 1:
+            raise StateError(f"n_channels: expected a positive number or None, got {n_channels!r}")
+        self._scorer = StateScorer(score, alpha, across_widths)
+        self._network = unwrap(model)
+        self._recorder = Recorder(model, layer_names, pooling, layout=layout)
+        self._pooling = pooling if isinstance(pooling, str) else repr(pooling)
+        self._projections: dict[int, Tensor] = {}
+        self._sample_shape: tuple[int, ...] | None = None
+        self._fitted_apart = False
+        self.n_channels = n_channels
+        self.arch_name = arch_name or type(self._network).__name__
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Watched layers, as named."""
+        return self._recorder.states.layers
+
+    @property
+    def alpha(self) -> float:
+        """False-alarm rate per sample that the threshold promises."""
+        return self._scorer.alpha
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Result of the last `calibrate`."""
+        return self._scorer.calibration
+
+    # Learning what is normal
+
+    def fit(self, loader: Iterable[Any], max_batches: int | None = None) -> DeepDriftMonitor:
+        """Fit the statistics on normal batches in one pass that keeps sums only.
+
+        Use other data than for `calibrate`, for example training data. Without `fit`,
+        `calibrate` splits its own data.
+        """
+        learned = StateScorer(self._scorer.score_name, self.alpha, self._scorer.across_widths)
+        for states, labels in self._batches(loader, max_batches):
+            learned.partial_fit(states, labels)
+        self._scorer, self._fitted_apart = learned, True
+        return self
+
+    def calibrate(
+        self, loader: Iterable[Any], max_batches: int | None = None, *, method: str = "conformal"
+    ) -> Calibration:
+        """Learn the scores of normal data and the threshold; no unusual sample is needed.
+
+        Parameters
+        ----------
+        loader : iterable
+            Batches ``x``, ``(x, y)`` or mappings; their size does not matter. Integer labels give
+            class means if every batch has them, with five samples per class or more.
+        max_batches : int, optional
+            Stop after so many. The states of all samples are held in memory meanwhile.
+        method : {"conformal", "quantile", "iqr"}
+            Rule for the threshold. Only ``conformal`` keeps the stated rate.
+
+        Returns
+        -------
+        Calibration
+            ``threshold`` by the chosen rule, and mean, quartiles and ``iqr_threshold`` of the
+            normal scores.
+
+        Raises
+        ------
+        CalibrationError
+            Too few samples for alpha (the message says how many are needed), an empty loader, or
+            normal data with non-finite states. What was learned before is then kept.
+        """
+        batches = list(self._batches(loader, max_batches))
+        states = {k: torch.cat([s[k] for s, _ in batches]) for k in batches[0][0]}
+        given = [y for _, y in batches if y is not None]
+        labels = torch.cat(given) if len(given) == len(batches) else None
+        if self._fitted_apart:
+            return self._scorer.calibrate(states, labels, method)
+        learned = StateScorer(self._scorer.score_name, self.alpha, self._scorer.across_widths)
+        learned.calibrate(states, labels, method)
+        self._scorer = learned
+        return learned.calibration
+
+    # Scoring
+
+    def read(self, batch: Any = None) -> Reading:
+        """All scores of a batch, from one forward pass of ours, or of the last pass of yours.
+
+        Parameters
+        ----------
+        batch : Tensor, tuple or mapping, optional
+            ``None`` scores what the model computed last: ``model(x); monitor.read()``.
+
+        Raises
+        ------
+        NotFittedError, StateError, ForwardError
+            Before `calibrate`; for states unlike the calibrated ones; for a refused batch.
+        """
+        if self.calibration is None:
+            raise NotFittedError("monitor: call calibrate(loader) on normal data first")
+        return self._scorer.read(self.states(batch))
+
+    def score(self, batch: Any = None) -> Tensor:
+        """Score ``(N,)`` of a batch, float64; larger is more unusual."""
+        return self.read(batch).score
+
+    def p_values(self, batch: Any = None) -> Tensor:
+        """Conformal p-value ``(N,)``: for normal samples at most alpha with probability alpha."""
+        return self.read(batch).p_values
+
+    def states(self, batch: Any = None) -> dict[str, Tensor]:
+        """Layer -> state ``(N, D)`` of a batch, or of the model's last forward pass."""
+        if self._recorder.closed:
+            raise StateError("monitor: it is closed; make a new one to watch the model again")
+        if batch is not None:
+            with quiet(self._network):
+                run(self._network, split_batch(batch)[0], self._sample_shape)
+        return {k: self._project(v) for k, v in self._recorder.states.check().items()}
+
+    def get_spatial_velocity(self) -> Velocities:
+        """Raw velocity between consecutive watched layers in the last forward pass.
+
+        Returns
+        -------
+        Velocities
+            A list of L - 1 means over the batch; ``.per_sample`` is ``(N, L - 1)``.
+        """
+        states = self.states()
+        velocity = spatial_velocity(states, self._scorer.across_widths)
+        return Velocities(velocity, step_names(list(states)))
+
+    def get_temporal_velocity(self) -> Tensor:
+        """Distance ``(N,)`` of the last watched layer's state from the forward pass before.
+
+        NaN after the first pass, when nothing has moved yet. Reading changes nothing.
+        """
+        states, before = self.states(), self._recorder.states.previous
+        name = list(states)[-1]
+        now = states[name]
+        if name not in before:
+            return torch.full((len(now),), math.nan)
+        then = self._project(before[name])
+        if then.shape != now.shape:
+            raise StateError(
+                f"temporal velocity: expected states of shape {tuple(then.shape)} as in the pass "
+                f"before, got {tuple(now.shape)}; call reset_temporal() when a sequence starts"
+            )
+        return (now - then).norm(dim=1).cpu()
+
+    def reset_temporal(self) -> None:
+        """Forget the last pass: a new episode or prompt starts."""
+        self._recorder.states.forget()
+
+    # Keeping
+
+    @property
+    def reference(self) -> Reference:
+        """Everything learned, for saving and merging; assign one to take it over."""
+        scorer = self._scorer
+        if not scorer.fitted:
+            raise NotFittedError("monitor: call fit(loader) or calibrate(loader) first")
+        return Reference(
+            self._fingerprint(scorer.widths),
+            scorer.innovation,
+            scorer.distance,
+            scorer.calibration_scores,
+        )
+
+    @reference.setter
+    def reference(self, reference: Reference) -> None:
+        self._adopt(reference, self.alpha, self._scorer.method)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what was learned as one safetensors file."""
+        if self.calibration is None:
+            raise NotFittedError("monitor: call calibrate(loader) on normal data before save(path)")
+        self.reference.save(path, extra={"alpha": self.alpha, "method": self._scorer.method})
+
+    def load(self, path: str | os.PathLike[str]) -> DeepDriftMonitor:
+        """Take over what another monitor of the same kind of model saved.
+
+        Raises
+        ------
+        ReferenceFileError
+            For damaged files, and for those of another model or setting, saying what differs. The
+            monitor then stays as it was.
+        """
+        reference, extra = Reference.load(path)
+        self._adopt(reference, extra["alpha"], extra["method"])
+        return self
+
+    def close(self) -> None:
+        """Remove all hooks. What was read stays valid; nothing more can be read."""
+        self._recorder.close()
+
+    def __enter__(self) -> DeepDriftMonitor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Inside
+
+    def _adopt(self, reference: Reference, alpha: float, method: str) -> None:
+        theirs = reference.fingerprint
+        known = self._scorer.widths or {
+            k: self._project(v).shape[1] for k, v in self._recorder.states.items()
+        }
+        if not known and set(theirs.layers) == set(self.layers):
+            known = dict(zip(theirs.layers, theirs.widths, strict=True))
+        mine = self._fingerprint(known or dict.fromkeys(self.layers, 0))
+        difference = mine.difference(theirs)
+        if difference:
+            raise ReferenceFileError(
+                f"reference: it does not belong to this monitor of {self.arch_name}: {difference}"
+            )
+        scorer = StateScorer(self._scorer.score_name, alpha, self._scorer.across_widths)
+        scorer.widths = dict(zip(theirs.layers, theirs.widths, strict=True))
+        scorer.innovation, scorer.distance = reference.innovation, reference.distance
+        if reference.calibration:
+            scorer.set_calibration(reference.calibration, method)
+        self._scorer, self._fitted_apart = scorer, True
+
+    def _fingerprint(self, widths: dict[str, int]) -> Fingerprint:
+        counts = (
+            sum(p.numel() for p in find_layer(self._network, k.split("#")[0]).parameters())
+            for k in widths
+        )
+        return Fingerprint(
+            layers=tuple(widths),
+            widths=tuple(widths.values()),
+            parameters=tuple(counts),
+            pooling=self._pooling,
+            n_channels=self.n_channels,
+            score=self._scorer.score_name,
+        )
+
+    def _project(self, state: Tensor) -> Tensor:
+        width, k = state.shape[1], self.n_channels
+        if k is None or width <= k:
+            return state
+        matrix = self._projections.get(width)
+        if matrix is None or matrix.device != state.device:
+            generator = torch.Generator().manual_seed(width)
+            matrix = torch.randn(width, k, generator=generator) / math.sqrt(k)
+            matrix = self._projections[width] = matrix.to(state.device)
+        return state @ matrix
+
+    def _batches(
+        self, loader: Iterable[Any], max_batches: int | None
+    ) -> Iterator[tuple[dict[str, Tensor], Tensor | None]]:
+        """States and labels batch by batch; drawing the batches leaves no trace either."""
+        count = 0
+        with quiet(self._network):
+            for batch in islice([loader] if isinstance(loader, Tensor) else loader, max_batches):
+                inputs, labels = split_batch(batch)
+                run(self._network, inputs, self._sample_shape)
+                if isinstance(inputs, Tensor):
+                    self._sample_shape = tuple(inputs.shape[1:])
+                states = {
+                    k: finite_samples(self._project(v), f"loader, layer {k!r}").cpu()
+                    for k, v in self._recorder.states.check().items()
+                }
+                n = len(next(iter(states.values())))
+                count += 1
+                yield states, None if labels is None else check_labels(labels, n)
+        if count == 0:
+            raise CalibrationError("loader: it gave no batch; expected batches of normal data")

@@ -1,0 +1,183 @@
+"""Everything a fitted monitor knows, as named tensors and a small header.
+
+Saved as safetensors: no pickle, nothing is executed on loading. References that were fitted on
+disjoint shards merge exactly, because they hold sums.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deepdrift.distance import LayerDistance
+from deepdrift.errors import ReferenceFileError, require
+from deepdrift.innovation import Innovation, StepPredictor
+
+FORMAT = "deepdrift-reference-1"
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What must agree between a monitor and a reference: the layers and how states are made."""
+
+    layers: tuple[str, ...]
+    widths: tuple[int, ...]
+    parameters: tuple[int, ...]
+    pooling: str
+    n_channels: int | None
+    score: str
+
+    def difference(self, other: Fingerprint) -> str:
+        """What differs, as text; empty if nothing does.
+
+        Examples
+        --------
+        >>> a = Fingerprint(("x",), (3,), (9,), "mean", None, "fused")
+        >>> a.difference(Fingerprint(("x",), (4,), (9,), "mean", None, "fused"))
+        'widths (expected (3,), found (4,))'
+        """
+        return "; ".join(
+            f"{key} (expected {mine!r}, found {theirs!r})"
+            for key, mine in vars(self).items()
+            if mine != (theirs := vars(other)[key])
+        )
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What normal looks like for one model.
+
+    Attributes
+    ----------
+    fingerprint : Fingerprint
+    innovation, distance : Innovation, LayerDistance or None
+        Fitted sums; None where the score does not use them.
+    calibration : dict of str to Tensor
+        Scores of normal samples that were not fitted on: ``"first.<block>"`` and
+        ``"second.<block>"``, each ``(n, K)``, or ``"velocity"`` ``(n,)``.
+    """
+
+    fingerprint: Fingerprint
+    innovation: Innovation | None = None
+    distance: LayerDistance | None = None
+    calibration: dict[str, Tensor] = field(default_factory=dict)
+
+    def merge(self, other: Reference) -> Reference:
+        """Reference of the data of both; neither is changed.
+
+        Same sums in both (one fit sent to several workers): their calibration scores are pooled.
+        Different sums (shards fitted apart): the sums are added, and calibration scores, which
+        belong to the old sums, are dropped; calibrate the result on held-out data.
+
+        Raises
+        ------
+        ReferenceFileError
+            If the fingerprints differ.
+        """
+        difference = self.fingerprint.difference(other.fingerprint)
+        if difference:
+            raise ReferenceFileError(f"other: belongs to another monitor: {difference}")
+        mine, theirs = self._fitted_tensors(), other._fitted_tensors()
+        if mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine):
+            keys = [k for k in self.calibration if k in other.calibration]
+            pooled = {k: torch.cat([self.calibration[k], other.calibration[k]]) for k in keys}
+            return replace(self, calibration=pooled)
+        return Reference(
+            self.fingerprint,
+            self.innovation and other.innovation and self.innovation.merge(other.innovation),
+            self.distance and other.distance and self.distance.merge(other.distance),
+        )
+
+    def _fitted_tensors(self) -> dict[str, Tensor]:
+        tensors = {}
+        for i, step in enumerate(self.innovation.steps.values() if self.innovation else ()):
+            tensors |= {f"innovation.{i}.{k}": v for k, v in step.to_tensors().items()}
+        if self.distance is not None:
+            tensors |= {f"distance.{k}": v for k, v in self.distance.to_tensors().items()}
+        return tensors
+
+    def save(self, path: str | os.PathLike[str], extra: dict[str, Any] | None = None) -> None:
+        """Write one safetensors file; an existing file is replaced only when all is written."""
+        io = require("safetensors.torch", "lab")
+        tensors = self._fitted_tensors() | {
+            f"calibration.{k}": v for k, v in self.calibration.items()
+        }
+        tensors = {k: v.contiguous() for k, v in tensors.items()}
+        header = {
+            "format": FORMAT,
+            "fingerprint": vars(self.fingerprint),
+            "sha256": _digest(tensors),
+            "extra": extra or {},
+        }
+        path = Path(path)
+        partial = path.with_name(path.name + ".part")
+        io.save_file(tensors, partial, metadata={"deepdrift": json.dumps(header)})
+        os.replace(partial, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> tuple[Reference, dict[str, Any]]:
+        """Reference and extra header entries of a file made by `save`.
+
+        Raises
+        ------
+        ReferenceFileError
+            If the file is missing, damaged, or something else.
+        """
+        io = require("safetensors", "lab")
+        path = Path(path)
+        if not path.is_file():
+            raise ReferenceFileError(
+                f"path: no file {str(path)!r}; save a calibrated monitor first"
+            )
+        try:
+            with io.safe_open(path, framework="pt") as file:
+                header = json.loads((file.metadata() or {}).get("deepdrift", "null"))
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except Exception as error:  # the reader's own exceptions are not public
+            raise ReferenceFileError(
+                f"path: {path.name} is damaged or no safetensors file ({error}); calibrate and save"
+                " again"
+            ) from error
+        if not isinstance(header, dict) or header.get("format") != FORMAT:
+            found = header.get("format") if isinstance(header, dict) else "no deepdrift header"
+            raise ReferenceFileError(f"path: {path.name}: expected {FORMAT!r}, found {found!r}")
+        if header["sha256"] != _digest(tensors):
+            raise ReferenceFileError(
+                f"path: {path.name} is damaged: its numbers do not match the stored checksum; "
+                "restore the file, or calibrate and save again"
+            )
+        shown = header["fingerprint"]
+        fingerprint = Fingerprint(
+            **shown | {k: tuple(shown[k]) for k in ("layers", "widths", "parameters")}
+        )
+        return cls._from_tensors(fingerprint, tensors), header["extra"]
+
+    @classmethod
+    def _from_tensors(cls, fingerprint: Fingerprint, tensors: dict[str, Tensor]) -> Reference:
+        def part(prefix: str) -> dict[str, Tensor]:
+            return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+
+        layers, innovation, distance = fingerprint.layers, None, None
+        if part("innovation."):
+            innovation = Innovation()
+            for i, (a, b) in enumerate(zip(layers, layers[1:], strict=False)):
+                step = StepPredictor.from_tensors(part(f"innovation.{i}."))
+                innovation.steps[f"{a}->{b}"], innovation.ridge = step, step.ridge
+        if part("distance."):
+            distance = LayerDistance.from_tensors(part("distance."), list(layers))
+        return cls(fingerprint, innovation, distance, part("calibration."))
+
+
+def _digest(tensors: dict[str, Tensor]) -> str:
+    digest = hashlib.sha256()
+    for key in sorted(tensors):
+        digest.update(f"{key} {tensors[key].dtype} {tuple(tensors[key].shape)}".encode())
+        digest.update(tensors[key].detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,273 @@
+"""From hidden states to calibrated scores: everything a monitor does that needs no model.
+
+Use it directly on states recorded earlier; `deepdrift.DeepDriftMonitor` adds the model.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from deepdrift import calibration as cal
+from deepdrift.distance import LayerDistance
+from deepdrift.errors import CalibrationError, NotFittedError, StateError
+from deepdrift.fusion import Fusion
+from deepdrift.innovation import Innovation
+from deepdrift.moments import finite_samples
+from deepdrift.results import Calibration, Reading
+from deepdrift.velocity import as_states, spatial_velocity
+
+SCORES = {
+    "fused": ("innovation", "distance"),
+    "innovation": ("innovation",),
+    "distance": ("distance",),
+    "velocity": (),
+}
+METHODS = ("conformal", "quantile", "iqr")
+SAMPLES_PER_CLASS = 5  # with fewer labelled samples than this, class means are noise
+
+States = dict[str, Tensor]
+
+
+class StateScorer:
+    """Score states ``{layer: (N, D_l)}`` against normal states.
+
+    Parameters
+    ----------
+    score : {"fused", "innovation", "distance", "velocity"}
+        ``fused`` combines innovation and layer distance by `deepdrift.fusion`; with one layer
+        it is the distance. ``velocity`` is the raw peak spatial velocity, judged two-sidedly.
+    alpha : float
+        False-alarm rate per sample that the threshold promises.
+    across_widths : {None, "norm"}
+        See `deepdrift.spatial_velocity`.
+
+    Examples
+    --------
+    >>> g = torch.Generator().manual_seed(0)
+    >>> a = torch.randn(400, 3, generator=g)
+    >>> scorer = StateScorer(score="innovation")
+    >>> print(scorer.calibrate({"a": a, "b": a.flip(1)}).n_samples)
+    100
+    >>> x = torch.tensor([[2.0, 0.0, -2.0]])
+    >>> scorer.read({"a": x, "b": x}).flagged  # b should be the mirror image of a
+    tensor([True])
+    """
+
+    def __init__(
+        self, score: str = "fused", alpha: float = 0.05, across_widths: str | None = None
+    ) -> None:
+        if score not in SCORES:
+            raise StateError(f"score: expected one of {', '.join(SCORES)}, got {score!r}")
+        cal.required_samples(alpha)
+        self.score_name, self.alpha, self.across_widths = score, float(alpha), across_widths
+        self.method = "conformal"
+        self.widths: dict[str, int] = {}
+        self.innovation: Innovation | None = None
+        self.distance: LayerDistance | None = None
+        self.calibration_scores: dict[str, Tensor] = {}
+        self.calibration: Calibration | None = None
+        self._fusion: Fusion | None = None
+        self._normal = torch.empty(0)
+        self._labelled = True
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the statistics behind the score have seen normal data."""
+        return bool(self.widths)
+
+    def partial_fit(self, states: States, labels: Tensor | None = None) -> StateScorer:
+        """Learn from normal states; keeps sums only and drops an earlier calibration.
+
+        Labels count if every call brings them and if, at the end, there are `SAMPLES_PER_CLASS`
+        per class on average; else all data form one class.
+        """
+        states = as_states(states)
+        self._check_layers(states)
+        self._check_widths(states)
+        blocks = SCORES[self.score_name]
+        innovation, distance = self.innovation, self.distance
+        if "innovation" in blocks and len(states) > 1:
+            innovation = (innovation or Innovation()).partial_fit(states)
+        self._labelled = self._labelled and labels is not None
+        if "distance" in blocks:
+            if distance is not None and not self._labelled:
+                distance, labels = distance.pooled(), None
+            distance = (distance or LayerDistance()).partial_fit(states, labels)
+        self.innovation, self.distance = innovation, distance
+        self.widths = {k: v.shape[1] for k, v in states.items()}
+        self.calibration_scores, self.calibration = {}, None
+        return self
+
+    def calibrate(
+        self, states: States, labels: Tensor | None = None, method: str = "conformal"
+    ) -> Calibration:
+        """Learn the scores of normal data and the threshold.
+
+        Without an earlier `partial_fit` half of the samples, drawn by a fixed rule that depends on
+        their number alone, fit the statistics. The others form the two halves of a `Fusion`.
+
+        Raises
+        ------
+        CalibrationError
+            Too few samples for alpha (the message says how many are needed), non-finite states,
+            or an unknown method.
+        """
+        if method not in METHODS:
+            raise CalibrationError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+        states = {k: finite_samples(v, f"layer {k!r}") for k, v in as_states(states).items()}
+        self._check_layers(states)
+        own_fit = not self.fitted
+        n = len(next(iter(states.values())))
+        rows_fit, first, second = split_rows(n, self.alpha, self._n_parts(own_fit))
+
+        def rows(index: Tensor) -> States:
+            return {k: v[index.to(v.device)] for k, v in states.items()}
+
+        if own_fit:
+            fit_labels = None if labels is None else labels[rows_fit.to(labels.device)]
+            self.partial_fit(rows(rows_fit) if len(rows_fit) else states, fit_labels)
+        self._check_widths(states)
+        distance = self.distance
+        if distance is not None and distance.n_samples < SAMPLES_PER_CLASS * distance.n_classes:
+            self.distance = distance.pooled()
+        if self.score_name == "velocity":
+            scores = {"velocity": self._peak_velocity(states)}
+        else:
+            halves = {"first": rows(first), "second": rows(second)}
+            scores = {
+                f"{half}.{block}": values
+                for half, part in halves.items()
+                for block, values in self._block_scores(part).items()
+            }
+        return self.set_calibration(scores, method)
+
+    def set_calibration(self, scores: dict[str, Tensor], method: str) -> Calibration:
+        """Take over calibration scores, as `calibrate` makes them and references store them."""
+        if self.score_name == "velocity":
+            fusion, normal = None, scores["velocity"]
+        else:
+            first, second = (
+                {k[len(half) :]: v for k, v in scores.items() if k.startswith(half)}
+                for half in ("first.", "second.")
+            )
+            fusion = Fusion(first, second)
+            normal = fusion.normal_scores
+        threshold = {
+            "conformal": lambda: cal.conformal_threshold(normal, self.alpha),
+            "quantile": lambda: cal.quantile_threshold(normal, self.alpha),
+            "iqr": lambda: cal.iqr_threshold(normal),
+        }[method]()
+        quartiles = torch.quantile(normal, torch.tensor([0.25, 0.75], dtype=torch.float64))
+        q25, q75 = quartiles.tolist()
+        steps = self.innovation.steps.values() if self.innovation else ()
+        counts = [part.n_samples for part in (*steps, self.distance) if part is not None]
+        self._fusion, self._normal, self.method = fusion, normal, method
+        self.calibration_scores = scores
+        self.calibration = Calibration(
+            n_samples=len(normal),
+            n_fit=max(counts, default=0),
+            n_classes=self.distance.n_classes if self.distance else 1,
+            alpha=self.alpha,
+            method=method,
+            threshold=threshold,
+            mean=float(normal.mean()),
+            std=float(normal.std(correction=0)),
+            q25=q25,
+            q75=q75,
+            iqr=q75 - q25,
+            iqr_threshold=cal.iqr_threshold(normal),
+        )
+        return self.calibration
+
+    def read(self, states: States) -> Reading:
+        """Scores, p-values and decisions for states ``(N, D_l)`` of the calibrated layers.
+
+        Raises
+        ------
+        NotFittedError
+            Before `calibrate`.
+        StateError
+            Other layers or widths than calibrated.
+        """
+        if self.calibration is None:
+            raise NotFittedError("score: calibrate on normal data first")
+        states = as_states(states)
+        self._check_widths(states)
+        finite = {k: torch.isfinite(v).all(dim=1).cpu() for k, v in states.items()}
+        blocks = self._block_scores(states)
+        if self._fusion is None:
+            score = self._peak_velocity(states)
+            p_values = cal.conformal_p_values(self._normal, score, "two-sided")
+        else:
+            score = self._fusion.score(blocks)
+            p_values = self._fusion.p_values(score)
+        # a NaN in one layer may be hidden from the others (ReLU, pooling): the sample is invalid
+        valid = torch.stack(list(finite.values())).all(dim=0)
+        score = torch.where(valid & ~score.isnan(), score, math.inf)
+        p_values = torch.where(valid, p_values, 0.0)
+        if self.method == "conformal":
+            flagged = p_values <= self.alpha + 1e-12
+        else:
+            flagged = score > self.calibration.threshold
+        return Reading(
+            score=score,
+            p_values=p_values,
+            flagged=flagged,
+            blocks=blocks,
+            layer_p_values={k: self._fusion.layer_p_values(k, v) for k, v in blocks.items()},
+            invalid_layers=tuple(k for k, ok in finite.items() if not bool(ok.all())),
+            layers=tuple(states),
+        )
+
+    def _n_parts(self, own_fit: bool) -> int:
+        if self.score_name == "velocity":
+            return 1
+        return 4 if own_fit else 2
+
+    def _block_scores(self, states: States) -> dict[str, Tensor]:
+        parts = {"innovation": self.innovation, "distance": self.distance}
+        return {k: part.score(states) for k, part in parts.items() if part is not None}
+
+    def _peak_velocity(self, states: States) -> Tensor:
+        return spatial_velocity(states, self.across_widths).amax(dim=1).double().cpu()
+
+    def _check_layers(self, states: States) -> None:
+        if self.score_name in ("innovation", "velocity") and len(states) < 2:
+            raise StateError(
+                f"states: score={self.score_name!r} needs at least two layers, got "
+                f"{list(states)}; watch more layers or use score='distance'"
+            )
+
+    def _check_widths(self, states: States) -> None:
+        widths = {k: v.shape[1] for k, v in states.items()}
+        if self.widths and list(widths.items()) != list(self.widths.items()):
+            raise StateError(
+                f"states: expected layers of widths {self.widths} as fitted, got {widths}; with "
+                "pooling='flatten' the size of the input must not change"
+            )
+
+
+def split_rows(n: int, alpha: float, n_parts: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Row numbers to fit on, and of the two calibration halves: a function of ``n`` alone.
+
+    Four parts: half for fitting, a quarter for each half. Two parts: none for fitting. One: as
+    two, but a single calibration sample set of size n is what must support alpha.
+
+    Examples
+    --------
+    >>> [len(part) for part in split_rows(100, alpha=0.05, n_parts=4)]
+    [50, 25, 25]
+    """
+    needed = n_parts * cal.required_samples(alpha)
+    if n < needed:
+        raise CalibrationError(
+            f"{n} normal samples cannot support a false-alarm rate of {alpha:g}: at least {needed} "
+            f"are needed ({n_parts} x (1 / alpha - 1)), or a larger alpha"
+        )
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(n))
+    n_fit = n // 2 if n_parts == 4 else 0
+    half = (n - n_fit) // 2
+    return order[:n_fit], order[n_fit : n_fit + half], order[n_fit + half :]
