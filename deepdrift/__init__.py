@@ -8,6 +8,7 @@ from deepdrift.calibration import (
     quantile_threshold,
     required_samples,
 )
+from deepdrift.collect import Collected, collect
 from deepdrift.distance import LayerDistance
 from deepdrift.errors import (
     CalibrationError,
@@ -31,6 +32,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CalibrationError",
+    "Collected",
     "DeepDriftError",
     "DeepDriftMonitor",
     "DeepDriftVision",
@@ -47,6 +49,7 @@ __all__ = [
     "StepPredictor",
     "VisionDiagnosis",
     "auto_layers",
+    "collect",
     "combine_p_values",
     "conformal_p_values",
     "conformal_threshold",

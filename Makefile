@@ -1,0 +1,86 @@
+# `make lab` opens the notebooks, `make test` checks everything. `make` alone lists the targets.
+PYTHON ?= python3
+VENV ?= .venv
+JOBS ?= 2
+LAB_FLAGS ?=
+NB ?=
+
+# One thread per process: the numbers in the notebooks do not depend on the machine's cores.
+PY := OMP_NUM_THREADS=1 $(VENV)/bin/python
+PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install
+
+# Strict comparison of every stored output; tests/test_nbval_bites.py reads this line.
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 120
+NOTEBOOKS := notebooks/*.ipynb notebooks/solutions/*.ipynb
+CHECKS := tests/test_project.py tests/test_notebook_hygiene.py tests/test_nbval_bites.py
+
+say = @printf '\n== %s\n' '$(1)'
+
+.PHONY: help lab test bench refresh data
+
+help:
+	@echo 'make lab      install into $(VENV) and open the first notebook (LAB_FLAGS=--no-browser)'
+	@echo 'make test     install into $(VENV) and run every check'
+	@echo 'make bench    measure what watching a network costs'
+	@echo 'make refresh  run notebooks in fresh kernels, store clean outputs (NB=notebooks/NN_x.ipynb)'
+	@echo 'make data     rebuild the files in data/ (takes long: it trains four networks)'
+	@echo 'Another Python: make lab PYTHON=python3.12'
+
+# ---- the environment; the stamp files make a second call quick ----
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit("DeepDrift needs Python 3.11 or newer, this is " + sys.version.split()[0] + ": make PYTHON=python3.11 ..." if sys.version_info < (3, 11) else 0)'
+	$(call say,a virtual environment in $(VENV))
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.lab: pyproject.toml $(VENV)/.created
+	$(call say,install DeepDrift and what the notebooks need)
+	$(PIP) --editable '.[lab]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.created
+	$(call say,install DeepDrift with what the notebooks and the checks need)
+	$(PIP) --editable '.[lab,test]'
+	@touch $@ $(VENV)/.lab
+
+$(VENV)/.data: $(VENV)/.lab
+	$(call say,install what the data scripts need)
+	$(PIP) --editable '.[lab,data]'
+	@touch $@
+
+# ---- what people type ----
+
+lab: $(VENV)/.lab
+	$(VENV)/bin/jupyter lab notebooks/00_start_here.ipynb $(LAB_FLAGS)
+
+test: $(VENV)/.test
+	$(call say,style: ruff check and ruff format)
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	$(call say,project and notebook rules)
+	@$(PY) -m pytest -q $(CHECKS)
+	$(call say,unit tests and doctests)
+	@$(PY) -m pytest -q -n $(JOBS) --doctest-modules deepdrift tests \
+		--ignore tests/browser --ignore tests/benchmarks $(CHECKS:%=--ignore %)
+	$(call say,every notebook and solution: run and compared with its stored outputs)
+	@$(PY) -m pytest -q $(NBVAL) -n $(JOBS) --dist loadscope $(NOTEBOOKS)
+	$(call say,a real browser: JupyterLab in Chromium)
+	@$(PY) -m pytest -q tests/browser
+	$(call say,all checks passed)
+
+bench: $(VENV)/.lab
+	$(PY) tests/benchmarks/overhead.py
+
+refresh: $(VENV)/.test
+	@$(PY) -m ruff format notebooks
+	$(PY) tools/refresh_notebooks.py $(NB)
+
+TRAIN = $(VENV)/bin/python data/build/train_vision.py
+data: $(VENV)/.data
+	$(VENV)/bin/python data/build/build_vision.py
+	$(TRAIN) --network cnn --epochs 10 --out data/models/cnn.safetensors
+	$(TRAIN) --network cnn --epochs 10 --hold-out 5 8 --out data/models/cnn-holdout.safetensors
+	$(TRAIN) --network vit --epochs 16 --out data/models/vit.safetensors
+	$(TRAIN) --network vit --epochs 16 --hold-out 5 8 --out data/models/vit-holdout.safetensors
+	$(VENV)/bin/python data/build/checksums.py

@@ -1,0 +1,58 @@
+"""A reader opens the first notebook in JupyterLab, runs it, and moves a slider by keyboard."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import lab
+import pytest
+from playwright.sync_api import expect
+
+ROOT = Path(__file__).resolve().parents[2]
+REQUIRED = os.environ.get("DEEPDRIFT_REQUIRE_BROWSER") == "1"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """JupyterLab on a copy of the notebooks, so that saving touches nothing of ours."""
+    if lab.find_chromium() is None:
+        message = "no Chromium found: install it or name it in the environment variable CHROMIUM"
+        pytest.fail(message) if REQUIRED else pytest.skip(message)
+    folder = tmp_path_factory.mktemp("reader") / "notebooks"
+    ignored = shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__")
+    shutil.copytree(ROOT / "notebooks", folder, ignore=ignored)
+    env = {"DEEPDRIFT_DATA": str(ROOT / "data"), "OMP_NUM_THREADS": "1"}
+    with lab.start_lab(folder, env) as base:
+        yield base
+
+
+def test_first_notebook_runs_and_its_slider_answers(server):
+    with lab.browser_page() as page:
+        watch = lab.watch_page(page, server)
+        lab.open_notebook(page, server, "00_start_here.ipynb")
+        counts = lab.run_all(page)
+        assert counts == list(range(1, len(counts) + 1))
+
+        view = lab.explorer(page)
+        status, image = view.locator(".dd-status"), view.locator("img.dd-image")
+        words, picture = status.inner_text(), image.get_attribute("src")
+        assert words.strip()
+        lab.move_slider(page, view)
+        expect(status).not_to_have_text(words)
+        expect(image).not_to_have_attribute("src", picture)
+        assert image.evaluate("i => i.decode().then(() => [i.naturalWidth, i.naturalHeight])") == [
+            800,
+            300,
+        ]
+
+        moved = status.inner_text()
+        lab.move_slider(page, view, "ArrowLeft")  # and back: the same words as before
+        expect(status).to_have_text(words)
+        assert moved != words
+
+        if shot := os.environ.get("DEEPDRIFT_SCREENSHOT"):
+            page.screenshot(path=shot)
+    assert watch.errors == []
+    assert watch.foreign == []

@@ -1,0 +1,12 @@
+"""What all tests share: one thread, no screen, and property tests without a clock."""
+
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports matplotlib
+
+import torch
+from hypothesis import settings
+
+torch.set_num_threads(1)  # the same sums on every machine, and room for a second worker
+settings.register_profile("deepdrift", deadline=None, derandomize=True)
+settings.load_profile("deepdrift")

@@ -1,0 +1,227 @@
+"""The project holds together: one version, one list of dependencies, arrows that point down."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import inspect
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+import deepdrift
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "deepdrift"
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
+
+# A module may import from its own floor or from lower ones; `lab` may import everything.
+FLOORS = [
+    {"errors"},
+    {"pooling", "forward", "hooks", "velocity", "moments", "innovation", "distance"}
+    | {"calibration", "fsm"},
+    {"collect", "fusion", "results", "scorer", "reference", "diagnosis"}
+    | {"baselines", "confidence"},
+    {"monitor"},
+    {"vision", "rl", "guard", "diffusion", "attribution"},
+]
+CORE_IMPORTS = {"torch", "numpy", "safetensors"} | sys.stdlib_module_names
+HEAVY = [
+    "matplotlib",
+    "ipywidgets",
+    "torchvision",
+    "scipy",
+    "sklearn",
+    "transformers",
+    "captum",
+    "gymnasium",
+    "diffusers",
+    "pytorch_ood",
+]
+
+
+# ---- dependencies and version ----
+
+CONDA_NAMES = {"pytorch-cpu": "torch"}  # the others have the same name in both worlds
+ONLY_ON_PIP = {"pytorch-ood"}
+
+
+def split_requirement(line: str) -> tuple[str, str]:
+    name, constraint = re.fullmatch(r"([A-Za-z0-9-]+)(.*)", line.replace(" ", "")).groups()
+    return CONDA_NAMES.get(name, name), constraint
+
+
+def test_environment_yml_and_pyproject_name_the_same_set():
+    lines = [x for x in ENVIRONMENT["dependencies"] if isinstance(x, str)]
+    conda = dict(map(split_requirement, lines))
+    assert conda.pop("python") == PROJECT["requires-python"]
+    conda.pop("pip")
+    lab = PROJECT["dependencies"] + PROJECT["optional-dependencies"]["lab"]
+    pip = dict(map(split_requirement, lab))
+    assert conda == {k: v for k, v in pip.items() if k not in ONLY_ON_PIP}
+    assert ONLY_ON_PIP <= pip.keys()
+    assert ENVIRONMENT["dependencies"][-1] == {"pip": ["-e .[lab]"]}
+
+
+def test_torch_is_a_range():
+    (torch,) = (line for line in PROJECT["dependencies"] if line.startswith("torch"))
+    assert re.fullmatch(r"torch>=\d+\.\d+", torch)
+
+
+def test_the_extra_all_names_every_other_extra():
+    extras = dict(PROJECT["optional-dependencies"])
+    (line,) = extras.pop("all")
+    assert sorted(re.fullmatch(r"deepdrift\[(.+)\]", line)[1].split(",")) == sorted(extras)
+
+
+def test_there_is_one_version():
+    assert "version" in PROJECT["dynamic"]
+    assert "version" not in PROJECT
+    stated = re.findall(r'^__version__ = "(.+)"$', (PACKAGE / "__init__.py").read_text(), re.M)
+    assert stated == [deepdrift.__version__]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == deepdrift.__version__
+
+
+# ---- the house ----
+
+
+def module_name(path: Path) -> str:
+    """'deepdrift/baselines/mmd.py' -> 'deepdrift.baselines.mmd'."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported(node: ast.AST, module: str, is_package: bool) -> list[str]:
+    """Absolute names that an import statement reaches for."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        base = node.module or ""
+        if node.level:
+            above = module.split(".")
+            above = above[: len(above) - node.level + is_package]
+            base = ".".join([*above, *([base] if base else [])])
+        if base == "deepdrift":  # `from deepdrift import hooks` means the module
+            return [f"deepdrift.{alias.name}" for alias in node.names]
+        return [base]
+    return []
+
+
+def floor(module: str) -> int:
+    name = module.split(".")[1]
+    place = [level for level, names in enumerate(FLOORS) if name in names]
+    assert place, f"give deepdrift.{name} a place in FLOORS"
+    return place[0]
+
+
+CORE = sorted(p for p in PACKAGE.rglob("*.py") if p.relative_to(PACKAGE).parts[0] != "lab")
+BELOW_THE_FACE = [p for p in CORE if p != PACKAGE / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", BELOW_THE_FACE, ids=module_name)
+def test_arrows_point_down(path):
+    module = module_name(path)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        for name in imported(node, module, path.name == "__init__.py"):
+            if name.split(".")[0] == "deepdrift":
+                assert name != "deepdrift", f"{module} imports the face"
+                assert not name.startswith("deepdrift.lab"), f"{module} imports {name}"
+                assert floor(name) <= floor(module), f"{module} imports {name}, a floor above"
+
+
+def test_no_import_goes_in_a_circle():
+    graph = {}
+    for path in BELOW_THE_FACE:
+        module, package = module_name(path), path.name == "__init__.py"
+        found = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        graph[module] = {name for node in found for name in imported(node, module, package)}
+    order = list(graphlib.TopologicalSorter(graph).static_order())  # a circle raises CycleError
+    assert order.index("deepdrift.pooling") < order.index("deepdrift.hooks")
+
+
+@pytest.mark.parametrize("path", CORE, ids=module_name)
+def test_the_core_imports_torch_numpy_safetensors_and_nothing_else_at_import_time(path):
+    module = module_name(path)
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        for name in imported(node, module, path.name == "__init__.py"):
+            package = name.split(".")[0]
+            assert package in CORE_IMPORTS | {"deepdrift"}, f"{module} imports {name}"
+
+
+def test_the_scan_reads_every_form_of_import():
+    source = (
+        "import a.b, c\nfrom d.e import f\nfrom . import g\nfrom .h import i\nfrom ..j import k"
+    )
+    found = [imported(x, "deepdrift.p.m", False) for x in ast.parse(source).body]
+    assert found == [["a.b", "c"], ["d.e"], ["deepdrift.p"], ["deepdrift.p.h"], ["deepdrift.j"]]
+    (node,) = ast.parse("from . import hooks").body
+    assert imported(node, "deepdrift.monitor", False) == ["deepdrift.hooks"]
+    assert imported(node, "deepdrift.p", True) == ["deepdrift.p"]
+
+
+def test_import_deepdrift_loads_nothing_heavy():
+    code = f"import sys, deepdrift; print([m for m in {HEAVY} if m in sys.modules])"
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("name", sorted(deepdrift.__all__))
+def test_a_public_name_resolves_and_is_documented(name):
+    thing = getattr(deepdrift, name)
+    if inspect.isclass(thing) or inspect.isroutine(thing):
+        text = vars(thing).get("__doc__") if inspect.isclass(thing) else thing.__doc__
+        assert text, f"{name} has no docstring of its own"
+        assert not text.startswith(f"{name}("), f"{name} has only the docstring dataclass writes"
+
+
+def test_the_face_lists_each_name_once():
+    assert deepdrift.__all__
+    assert len(set(deepdrift.__all__)) == len(deepdrift.__all__)
+    assert set(deepdrift.__all__) <= set(dir(deepdrift))
+
+
+def test_the_package_is_typed():
+    assert (PACKAGE / "py.typed").exists()
+
+
+# ---- what is committed ----
+
+PERSONAL = re.compile(r"/(?:home|Users)/[A-Za-z]|(?<![\w.])/roo[t]/|[A-Z]:\\+Users")
+NOT_TEXT = {".npz", ".safetensors", ".png", ".gz"}
+
+
+def test_the_pattern_of_personal_paths():
+    for text in ("/" + "home/ann/x", "'/" + "root/x'", "C:" + "\\\\Users\\\\ann"):
+        assert PERSONAL.search(text)
+    for text in ("/usr/share/datasets", "repo/root/MNIST", "root/x", "at home/users"):
+        assert not PERSONAL.search(text)
+
+
+def test_no_committed_file_names_a_home_folder():
+    listing = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if listing.returncode:
+        pytest.skip("not a git checkout")
+    files = [ROOT / name for name in listing.stdout.split("\0") if name]
+    files = [f for f in files if f.is_file() and f.suffix not in NOT_TEXT]
+    assert ROOT / "pyproject.toml" in files
+    found = [
+        f"{file.relative_to(ROOT)}: {match[0]}"
+        for file in files
+        if (match := PERSONAL.search(file.read_text(encoding="utf-8", errors="replace")))
+    ]
+    assert not found

@@ -1,0 +1,128 @@
+"""`make refresh`: fresh runs, clean files, links to the neighbours, nothing lost on failure."""
+
+from __future__ import annotations
+
+import nbformat
+import pytest
+import refresh_notebooks as tool
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+VIEW = {tool.WIDGET: {"model_id": "5f3a"}}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three lessons, the middle one with solutions and with everything an editor leaves."""
+    (tmp_path / "solutions").mkdir()
+    for name, heading in {
+        "00_start_here.ipynb": "00 · Start here",
+        "01_states.ipynb": "01 · States",
+        "02_velocity.ipynb": "02 · Velocity",
+        "solutions/01_states.ipynb": "01 · States: solutions",
+    }.items():
+        notebook = new_notebook(cells=[new_markdown_cell(f"# {heading}\n\nText.")])
+        nbformat.write(notebook, tmp_path / name)
+    untidy = nbformat.read(tmp_path / "01_states.ipynb", as_version=4)
+    picture = new_output(
+        "display_data",
+        data=VIEW | {"text/plain": "3 of 4", "image/png": "iVBORw0="},
+        metadata={"image/png": {"width": 800}},
+    )
+    bare = new_output("display_data", data=VIEW)
+    cell = new_code_cell("print(6 * 7)", execution_count=9, outputs=[picture, bare])
+    cell.metadata = {"tags": ["timeout-300"], "execution": {}, "collapsed": False}
+    untidy.cells.append(cell)
+    untidy.metadata = {"widgets": {"state": {}}, "kernelspec": {"name": "mine"}}
+    nbformat.write(untidy, tmp_path / "01_states.ipynb")
+    return tmp_path
+
+
+def test_links_name_the_neighbours(folder):
+    assert tool.navigation(folder / "00_start_here.ipynb") == (
+        "Contents | [01 · States →](01_states.ipynb)"
+    )
+    assert tool.navigation(folder / "01_states.ipynb") == (
+        "[← 00 · Start here](00_start_here.ipynb) | [Contents](00_start_here.ipynb)"
+        " | [02 · Velocity →](02_velocity.ipynb) | [Solutions](solutions/01_states.ipynb)"
+    )
+    assert tool.navigation(folder / "02_velocity.ipynb") == (
+        "[← 01 · States](01_states.ipynb) | [Contents](00_start_here.ipynb)"
+    )
+    assert tool.navigation(folder / "solutions" / "01_states.ipynb") == (
+        "[← 01 · States](../01_states.ipynb) | [Contents](../00_start_here.ipynb)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Contents", True),
+        ("[Contents](00_start_here.ipynb) | [02 →](02.ipynb)", True),
+        ("[← 01](01.ipynb) | [Contents](00_start_here.ipynb)", True),
+        ("## Contents", False),
+        ("Contents of this notebook", False),
+        ("See the [Contents](00_start_here.ipynb).", False),
+    ],
+)
+def test_only_a_line_of_links_is_taken_for_navigation(text, expected):
+    assert tool.is_navigation(new_markdown_cell(text)) is expected
+
+
+def test_stale_links_are_replaced_and_a_second_call_changes_nothing(folder):
+    path = folder / "01_states.ipynb"
+    tool.refresh(path, execute=False)
+    once = path.read_bytes()
+    tool.refresh(path, execute=False)
+    assert path.read_bytes() == once
+    (folder / "02_velocity.ipynb").unlink()
+    tool.refresh(path, execute=False)
+    notebook = nbformat.read(path, as_version=4)
+    assert [cell.source for cell in notebook.cells if "Contents" in cell.source] == [
+        tool.navigation(path)
+    ]
+
+
+def test_what_an_editor_leaves_is_dropped_and_tags_are_kept(folder):
+    path = folder / "01_states.ipynb"
+    tool.refresh(path, execute=False)
+    notebook = nbformat.read(path, as_version=4)
+    assert notebook.metadata == {
+        "kernelspec": {
+            "name": "python3",
+            "display_name": "Python 3 (ipykernel)",
+            "language": "python",
+        },
+        "language_info": {"name": "python"},
+    }
+    cell = notebook.cells[1]
+    assert cell.metadata == {"tags": ["timeout-300"]}
+    assert cell.outputs[0].data == {"text/plain": "3 of 4", "image/png": "iVBORw0="}
+    assert cell.outputs[0].metadata == {}
+    assert cell.outputs[1].data == VIEW  # never an empty output; the notebook rules refuse it
+
+
+def test_a_run_stores_fresh_outputs(folder):
+    path = folder / "01_states.ipynb"
+    tool.refresh(path)
+    cell = nbformat.read(path, as_version=4).cells[1]
+    assert cell.execution_count == 1
+    assert [output.text for output in cell.outputs] == ["42\n"]
+
+
+def test_a_failed_run_keeps_the_file_and_is_told(folder, monkeypatch, capsys):
+    path = folder / "01_states.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[1].source = "1 / 0"
+    nbformat.write(notebook, path)
+    before = path.read_bytes()
+    monkeypatch.setattr("sys.argv", ["refresh_notebooks.py", str(path)])
+    assert tool.main() == 1
+    assert path.read_bytes() == before
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    assert not list(folder.glob("*.new"))
+
+
+def test_the_largest_timeout_tag_counts():
+    cell = new_code_cell("", metadata={"tags": ["timeout-400", "raises-exception", "timeout-900"]})
+    assert tool.cell_timeout(cell) == 900
+    assert tool.cell_timeout(new_code_cell("")) == tool.CELL_TIMEOUT

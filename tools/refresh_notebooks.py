@@ -1,0 +1,155 @@
+"""Run notebooks in fresh kernels and store them clean: outputs, navigation, nothing else.
+
+    python tools/refresh_notebooks.py                            # all of them
+    python tools/refresh_notebooks.py notebooks/03_thresholds.ipynb
+
+Each notebook runs from top to bottom in its own folder and in this environment's Python. What is
+stored: sources, outputs, execution counts, tags, and as last cell the links to its neighbours.
+What is not: widget state, timings, the editor's metadata. If its run fails, a notebook
+keeps its file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
+
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+START = "00_start_here.ipynb"  # its text holds the table of contents
+WIDGET = "application/vnd.jupyter.widget-view+json"
+CELL_TIMEOUT = 300  # seconds; a tag such as `timeout-600` on a cell raises it
+
+
+def title(path: Path) -> str:
+    """Return the first heading, '03 · Where to put the line', or the file's name."""
+    notebook = nbformat.read(path, as_version=4)
+    heading = re.search(r"^# (.+)$", notebook.cells[0].source if notebook.cells else "", re.M)
+    return heading[1].strip() if heading else path.stem
+
+
+def navigation(path: Path) -> str:
+    """Return the links at a notebook's end: previous | contents | next | solutions."""
+    if path.parent.name == "solutions":
+        twin = path.parent.parent / path.name
+        contents = f"[Contents](../{START})"
+        return f"[← {title(twin)}](../{path.name}) | {contents}" if twin.exists() else contents
+    family = sorted(path.parent.glob("[0-9][0-9]_*.ipynb"))
+    place = family.index(path)
+    links = ["Contents" if path.name == START else f"[Contents]({START})"]
+    if place > 0:
+        links.insert(0, f"[← {title(family[place - 1])}]({family[place - 1].name})")
+    if place + 1 < len(family):
+        links.append(f"[{title(family[place + 1])} →]({family[place + 1].name})")
+    if (path.parent / "solutions" / path.name).exists():
+        links.append(f"[Solutions](solutions/{path.name})")
+    return " | ".join(links)
+
+
+def is_navigation(cell: NotebookNode) -> bool:
+    """Tell whether a cell was written by `navigation`: one line of links with 'Contents'."""
+    return cell.cell_type == "markdown" and bool(
+        re.fullmatch(r"(\[[^\n]*\| )?(\[Contents\]\([^)\n]*\)|Contents)( \|[^\n]*)?", cell.source)
+    )
+
+
+def write_navigation(notebook: NotebookNode, path: Path) -> None:
+    """Make the links the last cell; a cell that held them before is replaced."""
+    notebook.cells = [cell for cell in notebook.cells if not is_navigation(cell)]
+    cell = new_markdown_cell(navigation(path))
+    cell.id = "navigation"
+    notebook.cells.append(cell)
+
+
+def strip_metadata(notebook: NotebookNode) -> None:
+    """Keep the kernel's name and the cells' tags; drop everything else, widget state included.
+
+    An explorer keeps its picture and its sentence. Its widget view is a random id that means
+    nothing without a kernel: JupyterLab would show an error in place of the picture.
+    """
+    notebook.metadata = NotebookNode(kernelspec=KERNEL, language_info={"name": "python"})
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags")
+        cell.metadata = NotebookNode(tags=tags) if tags else NotebookNode()
+        for output in cell.get("outputs", []):
+            if "metadata" in output:
+                output.metadata = NotebookNode()
+            if len(output.get("data", {})) > 1:
+                output.data.pop(WIDGET, None)
+
+
+def cell_timeout(cell: NotebookNode) -> float:
+    """Return the seconds a cell may take: the largest `timeout-N` tag, or the default."""
+    tags = cell.metadata.get("tags", [])
+    wanted = [float(m[1]) for tag in tags if (m := re.fullmatch(r"timeout-(\d+)", tag))]
+    return max(wanted, default=CELL_TIMEOUT)
+
+
+def refresh(path: Path, execute: bool = True) -> None:
+    """Run one notebook and replace its file by the clean result."""
+    notebook = nbformat.read(path, as_version=4)
+    notebook.nbformat_minor = max(notebook.nbformat_minor, 5)  # cells have ids
+    write_navigation(notebook, path)
+    if execute:
+        notebook.cells = [c for c in notebook.cells if c.source.strip()]
+        NotebookClient(
+            notebook,
+            kernel_name=KERNEL["name"],
+            timeout_func=cell_timeout,
+            resources={"metadata": {"path": str(path.parent)}},
+            coalesce_streams=True,
+            store_widget_state=False,
+            record_timing=False,
+            extra_arguments=["--log-level=ERROR"],
+        ).execute()
+    strip_metadata(notebook)
+    _, notebook = nbformat.validator.normalize(notebook)
+    nbformat.validate(notebook)
+    text = nbformat.writes(notebook).rstrip("\n") + "\n"
+    new = path.with_suffix(".new")
+    new.write_text(text, encoding="utf-8", newline="\n")
+    new.replace(path)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("notebooks", nargs="*", type=Path, help="default: all of them")
+    parser.add_argument(
+        "--no-execute", action="store_true", help="only strip metadata and write the links"
+    )
+    args = parser.parse_args()
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # the kernel of this environment, not the user's
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as in the checks
+    paths = [path.resolve() for path in args.notebooks] or sorted(
+        [*FOLDER.glob("[0-9]*.ipynb"), *FOLDER.glob("solutions/[0-9]*.ipynb")]
+    )
+    if not paths:
+        print(f"No notebooks in {FOLDER.name}/.", file=sys.stderr)
+        return 1
+    failed = 0
+    for path in paths:
+        start, name = time.perf_counter(), os.path.relpath(path)
+        try:
+            refresh(path, execute=not args.no_execute)
+        except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+            failed += 1
+            print(f"{name}: NOT stored, its run failed\n{error}", file=sys.stderr)
+        else:
+            size = path.stat().st_size / 1024
+            seconds = time.perf_counter() - start
+            print(f"{name}: {seconds:.0f} s, {size:.0f} KiB", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
