@@ -19,8 +19,14 @@ from deepdrift.errors import CalibrationError
 Tail = Literal["upper", "lower", "two-sided"]
 
 
-def _calibration_scores(scores: Tensor, name: str = "scores") -> Tensor:
-    """Checked float64 copy of calibration scores, samples on the first axis."""
+def calibration_scores(scores: Tensor, name: str = "scores") -> Tensor:
+    """Calibration scores as float64 on the CPU, samples on the first axis.
+
+    Raises
+    ------
+    CalibrationError
+        If there is none, or if some are not finite.
+    """
     scores = torch.as_tensor(scores).detach().to("cpu", torch.float64)
     if scores.ndim == 0 or len(scores) == 0:
         raise CalibrationError(f"{name}: expected at least one calibration score, got none")
@@ -83,12 +89,12 @@ def conformal_p_values(calibration: Tensor, scores: Tensor, tail: Tail = "upper"
     >>> conformal_p_values(torch.tensor([1.0, 2.0, 3.0]), torch.tensor([2.5, 9.0, 0.0]))
     tensor([0.5000, 0.2500, 1.0000], dtype=torch.float64)
     """
-    reference = _calibration_scores(calibration, "calibration")
+    reference = calibration_scores(calibration, "calibration")
     scores = torch.as_tensor(scores).detach().to("cpu", torch.float64)
-    if scores.shape[1:] != reference.shape[1:]:
+    if scores.ndim != reference.ndim or scores.shape[1:] != reference.shape[1:]:
         raise CalibrationError(
-            f"scores: expected shape (m, *{tuple(reference.shape[1:])}) like the calibration "
-            f"scores, got {tuple(scores.shape)}"
+            f"scores: expected one entry per sample as in the calibration scores of shape "
+            f"{tuple(reference.shape)}, got shape {tuple(scores.shape)}"
         )
     return p_values_from_sorted(reference.sort(dim=0).values, scores, tail)
 
@@ -97,7 +103,7 @@ def p_values_from_sorted(ordered: Tensor, scores: Tensor, tail: Tail = "upper") 
     """`conformal_p_values` for calibration scores that are checked and sorted along axis 0."""
     n = len(ordered)
     columns = ordered.reshape(n, -1).T.contiguous()
-    queries = scores.reshape(len(scores), -1).T.contiguous()
+    queries = scores.reshape(-1, len(columns)).T.contiguous()
     if tail in ("upper", "two-sided"):
         upper = (1 + n - torch.searchsorted(columns, queries)).double() / (n + 1)
     if tail in ("lower", "two-sided"):
@@ -137,7 +143,7 @@ def conformal_threshold(scores: Tensor, alpha: float = 0.05) -> float:
     >>> conformal_threshold(torch.arange(1.0, 20.0), alpha=0.10)  # n = 19, k = 18
     18.0
     """
-    scores = _calibration_scores(scores).flatten()
+    scores = calibration_scores(scores).flatten()
     n, needed = len(scores), required_samples(alpha)
     if n < needed:
         raise CalibrationError(
@@ -159,7 +165,7 @@ def quantile_threshold(scores: Tensor, alpha: float = 0.05) -> float:
     >>> quantile_threshold(torch.arange(1.0, 12.0), alpha=0.10)
     10.0
     """
-    scores = _calibration_scores(scores).flatten()
+    scores = calibration_scores(scores).flatten()
     return float(torch.quantile(scores, 1 - _check_alpha(alpha)))
 
 
@@ -176,7 +182,7 @@ def iqr_threshold(scores: Tensor, factor: float = 1.5) -> float:
     """
     if not factor >= 0:
         raise CalibrationError(f"factor: expected a number >= 0, got {factor!r}")
-    scores = _calibration_scores(scores).flatten()
+    scores = calibration_scores(scores).flatten()
     first, third = (float(torch.quantile(scores, q)) for q in (0.25, 0.75))
     return third + factor * (third - first)
 

@@ -7,13 +7,16 @@ Squared Mahalanobis distance to the nearest class mean with one covariance for a
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 
 import torch
 from torch import Tensor
 
 from deepdrift.errors import CalibrationError, NotFittedError, StateError
-from deepdrift.moments import Moments, finite_samples, whitening
+from deepdrift.moments import Moments, finite_samples, rounding_variance, whitening
 from deepdrift.velocity import StatesLike, as_states
+
+_ALL = -1  # class number of data without labels; `check_labels` admits none below 0
 
 
 class _Layer:
@@ -31,6 +34,8 @@ class _Layer:
         return cls({c: (m.n, m.mean) for c, m in moments.items()}, scatter)
 
     def merge(self, other: _Layer) -> _Layer:
+        if (_ALL in self.classes) != (_ALL in other.classes):  # some data have no labels
+            return self.pooled().merge(other.pooled())
         classes, scatter = dict(self.classes), self.scatter + other.scatter
         for label, (n, mean) in other.classes.items():
             if label in classes:
@@ -40,25 +45,34 @@ class _Layer:
             classes[label] = n, mean
         return _Layer(classes, scatter)
 
+    def pooled(self) -> _Layer:
+        none = torch.zeros_like(self.scatter)
+        parts = [Moments(n, mean, none) for n, mean in self.classes.values()]
+        whole = reduce(Moments.merge, parts)
+        return _Layer({_ALL: (whole.n, whole.mean)}, self.scatter + whole.comoment)
+
     @property
     def n(self) -> int:
         return sum(n for n, _ in self.classes.values())
 
-    def score(self, state: Tensor) -> Tensor:
+    def radius(self, state: Tensor) -> Tensor:
+        """Unsquared distance ``(N,)``, float64, to the nearest class mean."""
         if self._map is None or self._map[0].device != state.device:
-            centre, white, means = self._solve()
-            self._map = centre.to(state.device), white.to(state.device), means
+            self._map = tuple(part.to(state.device) for part in self._solve())
         centre, white, means = self._map
-        points = ((state.float() - centre) @ white.T).double().cpu()
+        points = (state.float() - centre) @ white.T
+        if len(means) == 1:
+            return torch.linalg.vector_norm(points - means, dim=1, dtype=torch.float64)
         gaps = torch.cdist(points, means, compute_mode="donot_use_mm_for_euclid_dist")
-        return gaps.square().amin(dim=1)
+        return gaps.amin(dim=1).double()
 
     def _solve(self) -> tuple[Tensor, Tensor, Tensor]:
         counts = torch.tensor([n for n, _ in self.classes.values()], dtype=torch.float64)
         means = torch.stack([mean for _, mean in self.classes.values()])
-        centre = counts @ means / self.n
-        white = whitening(self.scatter / self.n, self.n)
-        return centre.float(), white.float(), (means - centre) @ white.T
+        centre = (counts @ means / self.n).float()  # rounded once, the same for states and means
+        covariance = self.scatter / self.n
+        white = whitening(covariance, self.n, rounding_variance(centre.double(), covariance))
+        return centre, white.float(), ((means - centre) @ white.T).float()
 
 
 class LayerDistance:
@@ -88,6 +102,11 @@ class LayerDistance:
         return list(self._layers)
 
     @property
+    def widths(self) -> dict[str, int]:
+        """Fitted layers and the widths of their states."""
+        return {name: len(layer.scatter) for name, layer in self._layers.items()}
+
+    @property
     def n_samples(self) -> int:
         """Number of normal samples seen."""
         return next((layer.n for layer in self._layers.values()), 0)
@@ -106,26 +125,26 @@ class LayerDistance:
         labels : Tensor, shape (N,), integers >= 0, optional
             Classes; without them one class.
         """
-        self._layers = {}
-        return self.partial_fit(states, labels)
+        self._layers = LayerDistance().partial_fit(states, labels)._layers
+        return self
 
     def partial_fit(self, states: StatesLike, labels: Tensor | None = None) -> LayerDistance:
-        """Learn from more normal states of the same layers."""
+        """Learn from more normal states; once some came without labels, all form one class."""
         named = {k: finite_samples(v, f"states[{k!r}]").cpu() for k, v in as_states(states).items()}
-        if self._layers and list(self._layers) != list(named):
-            raise StateError(f"states: expected the layers {self.layers}, got {list(named)}")
+        if self._layers:
+            self._check(named)
         n = len(next(iter(named.values())))
-        labels = torch.zeros(n, dtype=torch.long) if labels is None else check_labels(labels, n)
-        for name, state in named.items():
-            new = _Layer.of(state, labels)
-            old = self._layers.get(name)
-            self._layers[name] = new if old is None else old.merge(new)
+        labels = torch.full((n,), _ALL) if labels is None else check_labels(labels, n)
+        layers = {name: _Layer.of(state, labels) for name, state in named.items()}
+        if self._layers:
+            layers = {name: self._layers[name].merge(new) for name, new in layers.items()}
+        self._layers = layers  # all or none
         return self
 
     def merge(self, other: LayerDistance) -> LayerDistance:
         """Distance fitted on the data of both; neither is changed."""
-        if self.layers != other.layers:
-            raise StateError(f"other: expected the layers {self.layers}, got {other.layers}")
+        if self.widths != other.widths:
+            raise StateError(f"other: expected layers of widths {self.widths}, got {other.widths}")
         new = LayerDistance()
         new._layers = {k: layer.merge(other._layers[k]) for k, layer in self._layers.items()}
         return new
@@ -133,11 +152,7 @@ class LayerDistance:
     def pooled(self) -> LayerDistance:
         """The same data as one class: exactly what a fit without labels gives."""
         new = LayerDistance()
-        for name, layer in self._layers.items():
-            one = _Layer({}, layer.scatter)
-            for n, mean in layer.classes.values():
-                one = one.merge(_Layer({0: (n, mean)}, torch.zeros_like(layer.scatter)))
-            new._layers[name] = one
+        new._layers = {k: layer.pooled() for k, layer in self._layers.items()}
         return new
 
     def score(self, states: StatesLike) -> Tensor:
@@ -150,15 +165,15 @@ class LayerDistance:
         if not self._layers:
             raise NotFittedError("LayerDistance: call fit(states) on normal data first")
         named = as_states(states)
-        if list(named) != self.layers:
-            raise StateError(f"states: expected the layers {self.layers}, got {list(named)}")
-        for name, state in named.items():
-            width = len(self._layers[name].scatter)
-            if state.shape[1] != width:
-                raise StateError(
-                    f"states[{name!r}]: expected width {width} as fitted, got {state.shape[1]}"
-                )
-        return torch.stack([self._layers[k].score(v) for k, v in named.items()], dim=1)
+        self._check(named)
+        return (
+            torch.stack([self._layers[k].radius(v) for k, v in named.items()], dim=1).square().cpu()
+        )
+
+    def _check(self, states: Mapping[str, Tensor]) -> None:
+        found = {k: v.shape[1] for k, v in states.items()}
+        if list(found.items()) != list(self.widths.items()):
+            raise StateError(f"states: expected layers of widths {self.widths}, got {found}")
 
     def to_tensors(self) -> dict[str, Tensor]:
         """The sums as named tensors; `from_tensors` restores the distance."""

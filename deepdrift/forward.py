@@ -23,13 +23,13 @@ def unwrap(model: nn.Module) -> nn.Module:
         For DataParallel, whose replicas are copies that no hook of ours reaches, and for
         something that is no module.
     """
-    if isinstance(model, nn.DataParallel):
-        raise StateError(
-            "model: nn.DataParallel runs copies of the network that cannot be watched; watch "
-            "model.module on one device, or use DistributedDataParallel"
-        )
     if not isinstance(model, nn.Module):
         raise StateError(f"model: expected a torch.nn.Module, got {type(model).__name__}")
+    if any(isinstance(module, nn.DataParallel) for module in model.modules()):
+        raise StateError(
+            "model: nn.DataParallel runs copies of the network that cannot be watched; watch "
+            "its .module on one device, or use DistributedDataParallel"
+        )
     model = getattr(model, "_orig_mod", model)
     if isinstance(model, nn.parallel.DistributedDataParallel):
         return unwrap(model.module)
@@ -118,7 +118,7 @@ def run_quietly(model: nn.Module, batch: Any) -> Any:
 
 
 def _placement_hint(model: nn.Module, inputs: Any) -> str:
-    """What differs in device or floating type between the batch and the first parameter."""
+    """What differs in device or type between the batch and the first parameter."""
     parameter = next((p for p in model.parameters() if p.is_floating_point()), None)
     values = inputs.values() if isinstance(inputs, Mapping) else (inputs,)
     for value in (v for v in values if isinstance(v, Tensor) and parameter is not None):
@@ -127,7 +127,7 @@ def _placement_hint(model: nn.Module, inputs: Any) -> str:
                 f" on {value.device}, while the model is on {parameter.device} "
                 f"(move the batch with .to({str(parameter.device)!r}))"
             )
-        if value.is_floating_point() and value.dtype != parameter.dtype:
+        if value.dtype not in (parameter.dtype, torch.int64, torch.int32, torch.bool):
             return (
                 f" of {value.dtype}, while the model computes in {parameter.dtype} "
                 f"(convert the batch with .to({parameter.dtype}))"

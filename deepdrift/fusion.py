@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from deepdrift.calibration import (
-    conformal_p_values,
+    calibration_scores,
     fisher_statistic,
     p_values_from_sorted,
 )
@@ -63,9 +63,15 @@ class Fusion:
         self._blocks: dict[str, Tensor] = {}
         evidence = []
         for name, scores in first.items():
-            conformal_p_values(scores, second[name])  # checks both
-            self._layers[name] = scores.double().sort(dim=0).values
-            statistic = fisher_statistic(self.layer_p_values(name, second[name]))
+            mine = calibration_scores(scores, f"first[{name!r}]")
+            theirs = calibration_scores(second[name], f"second[{name!r}]")
+            if mine.ndim != 2 or mine.shape[1:] != theirs.shape[1:]:
+                raise CalibrationError(
+                    f"first, second: expected shapes (n, K) of block {name!r}, got "
+                    f"{tuple(mine.shape)} and {tuple(theirs.shape)}"
+                )
+            self._layers[name] = mine.T.sort(dim=1).values.T  # column by column in memory
+            statistic = _statistic(self.layer_p_values(name, theirs))
             self._blocks[name] = statistic.sort().values
             own = p_values_from_sorted(self._blocks[name], statistic)
             evidence.append((own - 1 / (len(own) + 1), statistic))
@@ -80,9 +86,13 @@ class Fusion:
 
         With one block it is Fisher's statistic of its layers, with several that of the blocks.
         """
+        return self.combine({k: self.layer_p_values(k, v) for k, v in blocks.items()})
+
+    def combine(self, layer_p_values: Blocks) -> Tensor:
+        """`score` for scores already turned into `layer_p_values`."""
         evidence = []
-        for name, scores in blocks.items():
-            statistic = fisher_statistic(self.layer_p_values(name, scores))
+        for name, p_values in layer_p_values.items():
+            statistic = _statistic(p_values)
             evidence.append((p_values_from_sorted(self._blocks[name], statistic), statistic))
         return self._combine(evidence)
 
@@ -94,4 +104,9 @@ class Fusion:
     def _combine(evidence: list[tuple[Tensor, Tensor]]) -> Tensor:
         if len(evidence) == 1:
             return evidence[0][1]
-        return fisher_statistic(torch.stack([p for p, _ in evidence], dim=1))
+        return _statistic(torch.stack([p for p, _ in evidence], dim=1))
+
+
+def _statistic(p_values: Tensor) -> Tensor:
+    """Fisher's, without the last digits: they depend on the batch size and would undo ties."""
+    return fisher_statistic(p_values).round(decimals=9)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
@@ -18,7 +19,15 @@ from torch.utils.hooks import RemovableHandle
 
 from deepdrift.errors import LayerNotFoundError, StateError
 from deepdrift.forward import run_quietly, unwrap
-from deepdrift.pooling import Pooling, check_layout, check_method, find_tensor, layout_of, pool
+from deepdrift.pooling import (
+    Pooling,
+    check_layout,
+    check_method,
+    find_tensor,
+    layout_of,
+    pool,
+    sequence_layout,
+)
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
 _ACTIVATIONS = (
@@ -106,6 +115,10 @@ def _inert(*_: Any) -> None:
     """What a copied or unpickled hook turns into: nothing."""
 
 
+def _make_inert() -> Any:
+    return _inert
+
+
 class _Hook:
     """Calls one method of a recorder while that is alive; a copy of the model gets `_inert`."""
 
@@ -120,8 +133,8 @@ class _Hook:
     def __deepcopy__(self, memo: dict) -> Any:
         return _inert
 
-    def __reduce__(self) -> str:
-        return "_inert"
+    def __reduce__(self) -> Any:
+        return _make_inert, ()
 
 
 def _remove(handles: list[RemovableHandle]) -> None:
@@ -145,13 +158,17 @@ class Recorder(AbstractContextManager["States"]):
         self._pooling, self._layout = check_method(pooling), check_layout(layout)
         names = _as_names(auto_layers(network) if layers is None else layers)
         modules = {name: find_layer(network, name) for name in names}
+        _refuse_twins(modules)
         self.states = States(names)
-        self._depth, self._outside = 0, False
+        self._sequence = {k: sequence_layout(network, m) for k, m in modules.items()}
+        self._running: list[int] = []  # which of the roots below are in their forward pass
+        self._outside = False
         self._handles: list[RemovableHandle] = []
-        for root in {id(m): m for m in (model, network)}.values():
+        roots = [network] if model is network else [model, network]
+        for i, root in enumerate(roots):
             self._handles += [
-                root.register_forward_pre_hook(_Hook(self, "_enter"), prepend=True),
-                root.register_forward_hook(_Hook(self, "_leave"), always_call=True),
+                root.register_forward_pre_hook(_Hook(self, "_enter", i), prepend=True),
+                root.register_forward_hook(_Hook(self, "_leave", i), always_call=True),
             ]
         for name, module in modules.items():
             self._handles.append(module.register_forward_hook(_Hook(self, "_store", name)))
@@ -172,20 +189,25 @@ class Recorder(AbstractContextManager["States"]):
         """Whether the hooks are gone."""
         return not self._finalizer.alive
 
-    def _enter(self, *_: Any) -> None:
-        if self._depth == 0:
+    def _enter(self, root: int, *_: Any) -> None:
+        if _in_backward():  # activation checkpointing runs the forward pass once more
+            return
+        if root in self._running:  # its last pass never left: KeyboardInterrupt
+            self._running.clear()
+        if not self._running:
             self.states._begin()
-        self._depth += 1
+        self._running.append(root)
 
-    def _leave(self, *_: Any) -> None:
-        self._depth = max(0, self._depth - 1)
+    def _leave(self, root: int, *_: Any) -> None:
+        if root in self._running:
+            del self._running[self._running.index(root) :]
         self._outside = False
 
     def _store(self, name: str, module: nn.Module, output: Any) -> None:
-        if _in_backward():  # activation checkpointing runs the forward pass once more
+        if _in_backward():
             return
         states = self.states
-        if self._depth == 0:  # a submodule was called directly, not through the model
+        if not self._running:  # a submodule was called directly, not through the model
             if not self._outside or name in states._values:
                 states._begin()
             self._outside = True
@@ -195,9 +217,10 @@ class Recorder(AbstractContextManager["States"]):
             key = f"{name}#{count}"
         try:
             tensor = find_tensor(output)
-            layout = layout_of(module, tensor) if self._layout == "auto" else self._layout
-            if len(layout) != tensor.ndim:
-                layout = "auto"
+            layout = self._layout
+            unknown = layout == "auto" or len(layout) != tensor.ndim
+            if unknown and not callable(self._pooling):
+                layout = layout_of(module, tensor, self._sequence[name])
             states._values[key] = pool(tensor, layout, self._pooling)
         except Exception as error:  # the user's forward pass must go on
             states._error = states._error or StateError(f"layer {name!r}: {error}")
@@ -295,8 +318,8 @@ def list_layers(model: nn.Module, example: Any) -> list[LayerInfo]:
 def auto_layers(model: nn.Module) -> list[str]:
     """Layers worth watching when the user names none, in order of definition.
 
-    1. The members of Sequentials and ModuleLists that hold several blocks of one kind (residual
-       blocks, transformer blocks), the innermost such level.
+    1. The composite members of Sequentials and ModuleLists (residual blocks, transformer blocks):
+       the outermost level on which two of them are of one kind.
     2. Else the activations, if there are two or more.
     3. Else the layers with parameters, without normalisation and without a final linear head.
 
@@ -322,9 +345,11 @@ def auto_layers(model: nn.Module) -> list[str]:
             if next(child.children(), None) is not None and not isinstance(child, _CONTAINERS)
         }
         blocks += [k for k in members if k in modules]
-    if len(blocks) >= 2:
-        outer = [b for b in blocks if not any(b.startswith(f"{o}.") for o in blocks if o != b)]
-        return outer
+    while blocks:
+        outer = [b for b in blocks if not any(b.startswith(f"{o}.") for o in blocks)]
+        if max(Counter(type(modules[b]) for b in outer).values()) >= 2:
+            return outer
+        blocks = [b for b in blocks if b not in outer]
     leaves = {k: m for k, m in modules.items() if k and next(m.children(), None) is None}
     activations = [k for k, m in leaves.items() if isinstance(m, _ACTIVATIONS)]
     if len(activations) >= 2:
@@ -362,8 +387,8 @@ def find_layer(model: nn.Module, name: str) -> nn.Module:
             known = [k for k, _ in model.named_modules() if k]
             near = difflib.get_close_matches(name, known, n=4, cutoff=0.4) or known[:4]
             raise LayerNotFoundError(
-                f"layers: {type(model).__name__} has no layer {name!r}; nearest names: "
-                + ", ".join(near)
+                f"layers: {type(model).__name__} has no layer {name!r}; "
+                + (f"nearest names: {', '.join(near)}" if near else "it has no layers inside")
             )
         module = child
     return module
@@ -381,6 +406,20 @@ def _as_names(layers: Sequence[str]) -> list[str]:
     return names
 
 
+def _refuse_twins(modules: Mapping[str, nn.Module]) -> None:
+    names: dict[int, str] = {}
+    for name, module in modules.items():
+        twin = names.setdefault(id(module), name)
+        if twin != name:
+            raise LayerNotFoundError(
+                f"layers: {twin!r} and {name!r} are one module; name it once, its second call in a "
+                f"forward pass is recorded as {twin + '#2'!r}"
+            )
+
+
 def _in_backward() -> bool:
+    # a recomputed pass has gradients on; what follows would break a compiled graph
+    if not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        return False
     task = getattr(torch._C, "_current_graph_task_id", None)
     return task is not None and task() != -1

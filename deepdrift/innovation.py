@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from deepdrift.errors import NotFittedError, StateError
-from deepdrift.moments import Moments, finite_samples, whitening
+from deepdrift.moments import Moments, finite_samples, rounding_variance, whitening
 from deepdrift.velocity import StatesLike, as_states
 
 
@@ -52,7 +52,7 @@ class StepPredictor:
         self.ridge = float(ridge)
         self._moments: Moments | None = None
         self._source_width = 0
-        self._map: tuple[Tensor, Tensor] | None = None
+        self._map: tuple[Tensor, Tensor, Tensor] | None = None
 
     @property
     def n_samples(self) -> int:
@@ -61,8 +61,9 @@ class StepPredictor:
 
     def fit(self, source: Tensor, target: Tensor) -> StepPredictor:
         """Forget what was seen and learn from normal pairs ``(N, D_x)``, ``(N, D_y)``."""
-        self._moments = None
-        return self.partial_fit(source, target)
+        new = StepPredictor(self.ridge).partial_fit(source, target)
+        self._moments, self._source_width, self._map = new._moments, new._source_width, None
+        return self
 
     def partial_fit(self, source: Tensor, target: Tensor) -> StepPredictor:
         """Learn from more normal pairs; the order and size of batches do not matter."""
@@ -70,7 +71,7 @@ class StepPredictor:
         if len(source) != len(target):
             raise StateError(f"target: expected {len(source)} samples, got {len(target)}")
         new = StepPredictor(self.ridge)
-        new._moments = Moments.of(torch.cat([source.double(), target.double()], dim=1).cpu())
+        new._moments = Moments.of(torch.cat([source.cpu(), target.cpu()], dim=1))
         new._source_width = source.shape[1]
         merged = new if self._moments is None else self.merge(new)
         self._moments, self._source_width = merged._moments, merged._source_width
@@ -106,35 +107,42 @@ class StepPredictor:
         -------
         Tensor, shape (N,), float64, on the CPU, >= 0; NaN or infinite for non-finite input.
         """
+        return self._radius(source, target).square().cpu()
+
+    def _radius(self, source: Tensor, target: Tensor) -> Tensor:
         residual = self.residual(source, target)
-        return residual.double().square().sum(dim=1).cpu()
+        return torch.linalg.vector_norm(residual, dim=1, dtype=torch.float64)
 
     def residual(self, source: Tensor, target: Tensor) -> Tensor:
         """Whitened residual ``(N, D_y)``, float32: identity covariance on normal data."""
-        self._fitted()
-        pair = torch.cat([torch.as_tensor(source), torch.as_tensor(target)], dim=1)
-        widths = (source.shape[1], target.shape[1])
-        if widths != self._widths():
+        widths = self._widths()
+        source, target = torch.as_tensor(source), torch.as_tensor(target)
+        if source.shape[1:] != widths[:1] or target.shape != (len(source), widths[1]):
             raise StateError(
-                f"source, target: expected widths {self._widths()} as fitted, got {widths}"
+                f"source, target: expected shapes (N, {widths[0]}), (N, {widths[1]}) as fitted, "
+                f"got {tuple(source.shape)}, {tuple(target.shape)}"
             )
-        if self._map is None or self._map[0].device != pair.device:
-            centre, affine = self._solve()
-            self._map = centre.to(pair.device), affine.to(pair.device)
-        centre, affine = self._map
-        return (pair.float() - centre) @ affine.T
+        if self._map is None or self._map[0].device != source.device:
+            self._map = tuple(part.to(source.device) for part in self._solve())
+        centre, offset, affine = self._map
+        pair = torch.cat([source, target], dim=1).float()
+        return torch.addmm(offset, pair - centre, affine.T)
 
-    def _solve(self) -> tuple[Tensor, Tensor]:
-        """Centre ``(D,)`` and map ``(D_y, D)`` from a centred pair to its whitened residual."""
+    def _solve(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Centre c ``(D,)``, offset o ``(D_y,)``, map M ``(D_y, D)``: residual = o + M (pair - c).
+
+        c is the mean rounded to float32, o what the rounding would cost.
+        """
         moments, d = self._fitted(), self._source_width
-        covariance = moments.comoment / moments.n
+        covariance, mean = moments.covariance, moments.mean
         xx, xy, yy = covariance[:d, :d], covariance[:d, d:], covariance[d:, d:]
-        scale = float(xx.trace()) / d
-        damped = xx + (self.ridge * scale + (scale == 0)) * torch.eye(d, dtype=xx.dtype)
-        weights = torch.linalg.lstsq(damped, xy, driver="gelsd").solution.T  # (D_y, D_x)
+        damping = self.ridge * float(xx.trace()) / d + rounding_variance(mean[:d], xx)
+        values, vectors = torch.linalg.eigh(xx)
+        weights = (xy.T @ vectors / (values.clamp(min=0) + damping)) @ vectors.T  # (D_y, D_x)
         rest = yy - weights @ xy - (weights @ xy).T + weights @ xx @ weights.T
-        white = whitening((rest + rest.T) / 2, moments.n)
-        return moments.mean.float(), torch.cat([-white @ weights, white], dim=1).float()
+        white = whitening((rest + rest.T) / 2, moments.n, rounding_variance(mean[d:], yy))
+        affine, centre = torch.cat([-white @ weights, white], dim=1), mean.float()
+        return centre, (affine @ (centre.double() - mean)).float(), affine.float()
 
     def _fitted(self) -> Moments:
         if self._moments is None:
@@ -192,8 +200,8 @@ class Innovation:
 
     def fit(self, states: StatesLike) -> Innovation:
         """Learn every step from normal states, layer -> ``(N, D_l)``, two layers or more."""
-        self.steps = {}
-        return self.partial_fit(states)
+        self.steps = Innovation(self.ridge).partial_fit(states).steps
+        return self
 
     def partial_fit(self, states: StatesLike) -> Innovation:
         """Learn from more normal states of the same layers."""
@@ -201,10 +209,11 @@ class Innovation:
         names = step_names(named)
         if self.steps and list(self.steps) != names:
             raise StateError(f"states: expected the steps {list(self.steps)}, got {names}")
-        layers = list(named.values())
+        layers, steps = list(named.values()), {}
         for name, source, target in zip(names, layers, layers[1:], strict=False):
-            step = self.steps.get(name) or StepPredictor(self.ridge)
-            self.steps[name] = step.partial_fit(source, target)
+            new = StepPredictor(self.ridge).fit(source, target)
+            steps[name] = self.steps[name].merge(new) if self.steps else new
+        self.steps = steps  # all or none
         return self
 
     def merge(self, other: Innovation) -> Innovation:
@@ -240,7 +249,7 @@ class Innovation:
             )
         layers = list(named.values())
         pairs = zip(self.steps.values(), layers, layers[1:], strict=False)
-        return torch.stack([step.score(a, b) for step, a, b in pairs], dim=1)
+        return torch.stack([step._radius(a, b) for step, a, b in pairs], dim=1).square().cpu()
 
 
 def step_names(layers: Iterable[str]) -> list[str]:

@@ -13,7 +13,8 @@ from torch import Tensor
 from deepdrift.errors import CalibrationError
 
 SHRINKAGE_FLOOR = 1e-3  # relative to the mean variance; keeps dead channels finite
-_VARIANCE_FLOOR = 1e-12  # for a state that never varies at all
+_VARIANCE_FLOOR = 1e-18  # for a state that is always zero
+_FLOAT32_EPS = torch.finfo(torch.float32).eps
 
 
 @dataclass
@@ -42,6 +43,11 @@ class Moments:
         mean = x.mean(dim=0)
         centred = x - mean
         return cls(len(x), mean, centred.T @ centred)
+
+    @property
+    def covariance(self) -> Tensor:
+        """Maximum-likelihood covariance ``(D, D)``: the co-moment over n."""
+        return self.comoment / self.n
 
     def merge(self, other: Moments) -> Moments:
         """Moments of the union of both samples."""
@@ -96,11 +102,23 @@ def shrinkage(covariance: Tensor, n: int) -> float:
     return min(1.0, max(SHRINKAGE_FLOOR, weight))
 
 
-def whitening(covariance: Tensor, n: int) -> Tensor:
+def rounding_variance(mean: Tensor, covariance: Tensor) -> float:
+    """Variance that float32 rounding alone can make: ``eps^2`` times the mean square of a state.
+
+    Examples
+    --------
+    >>> rounding_variance(torch.tensor([2.0, 0.0]), torch.eye(2)) == 3 * 2.0**-46
+    True
+    """
+    mean_square = float((mean.square() + covariance.diagonal()).mean())
+    return max(_FLOAT32_EPS**2 * mean_square, _VARIANCE_FLOOR)
+
+
+def whitening(covariance: Tensor, n: int, floor: float = _VARIANCE_FLOOR) -> Tensor:
     """Matrix W ``(D, D)`` with ``W C W^T = I`` for the shrunk covariance C.
 
-    ``C = (1 - w) S + w tr(S) / D I`` with w from `shrinkage`; finite for any S, also rank
-    deficient or zero.
+    ``C = (1 - w) S + w tr(S) / D I`` with w from `shrinkage`, and no variance below ``floor``;
+    finite for any S, also rank deficient or zero.
 
     Examples
     --------
@@ -113,4 +131,4 @@ def whitening(covariance: Tensor, n: int) -> Tensor:
     weight, scale = shrinkage(covariance, n), float(covariance.trace()) / d
     values, vectors = torch.linalg.eigh(covariance)
     values = (1 - weight) * values.clamp(min=0) + weight * scale
-    return vectors.T / values.clamp(min=_VARIANCE_FLOOR).sqrt()[:, None]
+    return vectors.T / values.clamp(min=floor).sqrt()[:, None]

@@ -75,7 +75,7 @@ class DeepDriftMonitor:
         self._scorer = StateScorer(score, alpha, across_widths)
         self._network = unwrap(model)
         self._recorder = Recorder(model, layer_names, pooling, layout=layout)
-        self._pooling = pooling if isinstance(pooling, str) else repr(pooling)
+        self._how = _describe(pooling, layout)
         self._projections: dict[int, Tensor] = {}
         self._sample_shape: tuple[int, ...] | None = None
         self._fitted_apart = False
@@ -183,7 +183,9 @@ class DeepDriftMonitor:
         if batch is not None:
             with quiet(self._network):
                 run(self._network, split_batch(batch)[0], self._sample_shape)
-        return {k: self._project(v) for k, v in self._recorder.states.check().items()}
+        recorded = self._recorder.states.check()
+        device = next(iter(recorded.values())).device  # a network may be spread over several
+        return {k: self._project(v.to(device)) for k, v in recorded.items()}
 
     def get_spatial_velocity(self) -> Velocities:
         """Raw velocity between consecutive watched layers in the last forward pass.
@@ -254,7 +256,8 @@ class DeepDriftMonitor:
             monitor then stays as it was.
         """
         reference, extra = Reference.load(path)
-        self._adopt(reference, extra["alpha"], extra["method"])
+        alpha, method = extra.get("alpha", self.alpha), extra.get("method", self._scorer.method)
+        self._adopt(reference, alpha, method)
         return self
 
     def close(self) -> None:
@@ -274,7 +277,7 @@ class DeepDriftMonitor:
         known = self._scorer.widths or {
             k: self._project(v).shape[1] for k, v in self._recorder.states.items()
         }
-        if not known and set(theirs.layers) == set(self.layers):
+        if not known and {k.split("#")[0] for k in theirs.layers} == set(self.layers):
             known = dict(zip(theirs.layers, theirs.widths, strict=True))
         mine = self._fingerprint(known or dict.fromkeys(self.layers, 0))
         difference = mine.difference(theirs)
@@ -298,7 +301,7 @@ class DeepDriftMonitor:
             layers=tuple(widths),
             widths=tuple(widths.values()),
             parameters=tuple(counts),
-            pooling=self._pooling,
+            pooling=self._how,
             n_channels=self.n_channels,
             score=self._scorer.score_name,
         )
@@ -312,13 +315,14 @@ class DeepDriftMonitor:
             generator = torch.Generator().manual_seed(width)
             matrix = torch.randn(width, k, generator=generator) / math.sqrt(k)
             matrix = self._projections[width] = matrix.to(state.device)
-        return state @ matrix
+        with torch.autocast(state.device.type, enabled=False):
+            return state @ matrix
 
     def _batches(
         self, loader: Iterable[Any], max_batches: int | None
     ) -> Iterator[tuple[dict[str, Tensor], Tensor | None]]:
         """States and labels batch by batch; drawing the batches leaves no trace either."""
-        count = 0
+        count, widths = 0, {}
         with quiet(self._network):
             for batch in islice([loader] if isinstance(loader, Tensor) else loader, max_batches):
                 inputs, labels = split_batch(batch)
@@ -330,7 +334,22 @@ class DeepDriftMonitor:
                     for k, v in self._recorder.states.check().items()
                 }
                 n = len(next(iter(states.values())))
+                found = {k: v.shape[1] for k, v in states.items()}
+                widths = widths or found
+                if list(found.items()) != list(widths.items()):
+                    raise CalibrationError(
+                        f"loader: expected layers of widths {widths} as in the first batch, got "
+                        f"{found} in batch {count + 1}; watch layers that run for every input, and "
+                        "use a pooling that does not depend on the input's size"
+                    )
                 count += 1
                 yield states, None if labels is None else check_labels(labels, n)
         if count == 0:
             raise CalibrationError("loader: it gave no batch; expected batches of normal data")
+
+
+def _describe(pooling: Pooling, layout: str) -> str:
+    """How states are made, in words that are the same in another process."""
+    named = pooling if isinstance(pooling, str) else getattr(pooling, "__qualname__", None)
+    named = named or type(pooling).__qualname__
+    return named if layout == "auto" else f"{named}, layout {layout}"

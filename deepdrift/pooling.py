@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from deepdrift.errors import StateError
 
@@ -19,36 +20,74 @@ Pooling = str | Callable[[Tensor], Tensor]
 
 METHODS = ("auto", "mean", "cls", "last", "flatten")
 LAYOUTS = ("ND", "NTD", "TND", "NCL", "NCHW", "NHWC", "NCDHW")
-_DEFAULT_LAYOUT = {2: "ND", 3: "NTD", 4: "NCHW", 5: "NCDHW"}
-_CHANNELS_FIRST_1D = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d)
+_POSITIONS = {  # the axes to average over; what remains is (N, channel)
+    "NTD": (1,), "TND": (0,), "NCL": (2,), "NCHW": (2, 3), "NHWC": (1, 2), "NCDHW": (2, 3, 4),
+}  # fmt: skip
+_DEFAULT_LAYOUT = {1: "ND", 2: "ND", 3: "NTD", 4: "NCHW", 5: "NCDHW"}
+_CHANNELS_FIRST_1D = (
+    nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, nn.MaxPool1d, nn.AvgPool1d,
+    nn.AdaptiveMaxPool1d, nn.AdaptiveAvgPool1d,
+)  # fmt: skip
+_CHANNELS_LAST_1D = (
+    nn.Linear, nn.LayerNorm, nn.Embedding, nn.MultiheadAttention, nn.RNNBase,
+)  # fmt: skip
 
 
-def layout_of(module: nn.Module, output: Tensor) -> str:
-    """Layout of a module's output, from its type where that is known, else from the axes.
+def sequence_layout(network: nn.Module, module: nn.Module) -> str:
+    """What the axes of a module's output mean when there are three of them.
 
-    ``batch_first=False`` of recurrent and attention modules gives ``TND``; 1-D convolutions give
-    ``NCL``; anything else ``NTD`` (3 axes), ``NCHW`` (4) or ``NCDHW`` (5).
+    ``TND`` in recurrent, attention and transformer modules with ``batch_first=False``. Else the
+    last layer of known kind decides, inside the module or defined before it: ``NCL`` behind a 1-D
+    convolution, ``NTD`` behind a linear layer or layer normalisation. Where a network transposes
+    on its own, give the layout to `deepdrift.record`.
 
     Examples
     --------
-    >>> layout_of(nn.LSTM(3, 4), torch.zeros(7, 2, 4))
-    'TND'
-    >>> layout_of(nn.Conv1d(3, 4, 1), torch.zeros(2, 4, 7))
+    >>> network = nn.Sequential(nn.Conv1d(3, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(28, 2))
+    >>> sequence_layout(network, network[1])
     'NCL'
+    >>> network = nn.TransformerEncoderLayer(d_model=4, nhead=2, batch_first=False)
+    >>> sequence_layout(network, network.linear1)
+    'TND'
+    """
+    modules = list(network.modules())
+    for owner in filter(_time_first, modules):
+        if any(part is module for part in owner.modules()):
+            return "TND"
+    start = next(i for i, m in enumerate(modules) if m is module)
+    for m in (*reversed([*module.modules()]), *reversed(modules[:start]), *modules[start:]):
+        if isinstance(m, _CHANNELS_FIRST_1D + _CHANNELS_LAST_1D):
+            return "NCL" if isinstance(m, _CHANNELS_FIRST_1D) else "NTD"
+    return "NTD"
+
+
+def _time_first(module: nn.Module) -> bool:
+    if isinstance(module, nn.TransformerEncoder | nn.TransformerDecoder):
+        module = module.layers[0]
+    attention = getattr(module, "self_attn", getattr(module, "attn", module))
+    return getattr(attention, "batch_first", True) is False
+
+
+def layout_of(module: nn.Module, output: Tensor, sequence: str = "NTD") -> str:
+    """Layout of a module's output, from the number of axes and the module's type.
+
+    ``ND`` (1 or 2 axes), ``sequence`` (3 axes, see `sequence_layout`), ``NCHW`` (4; ``NHWC``
+    behind linear layers and layer normalisation) or ``NCDHW`` (5).
+
+    Examples
+    --------
+    >>> layout_of(nn.ReLU(), torch.zeros(2, 4, 7, 7)), layout_of(nn.Linear(4, 4), torch.zeros(2, 4))
+    ('NCHW', 'ND')
     """
     if output.ndim == 3:
-        if isinstance(module, _CHANNELS_FIRST_1D):
-            return "NCL"
-        attention = getattr(module, "self_attn", module)
-        if getattr(attention, "batch_first", True) is False:
-            return "TND"
+        return sequence
     if output.ndim == 4 and isinstance(module, nn.LayerNorm | nn.Linear):
         return "NHWC"
     layout = _DEFAULT_LAYOUT.get(output.ndim)
     if layout is None:
         raise StateError(
             f"a layer output of shape {tuple(output.shape)} has no sample axis and channel axis; "
-            "expected 2 to 5 axes: choose another layer or give a function as pooling"
+            "expected 1 to 5 axes: choose another layer or give a function as pooling"
         )
     return layout
 
@@ -85,6 +124,11 @@ def find_tensor(output: Any) -> Tensor:
 def _first_tensor(output: Any) -> Tensor | None:
     if isinstance(output, Tensor):
         return output
+    if isinstance(output, PackedSequence):
+        raise StateError(
+            "the layer returned a PackedSequence, whose rows are tokens and not samples; watch a "
+            "layer behind pad_packed_sequence"
+        )
     if isinstance(output, Mapping):
         named = [output[k] for k in ("last_hidden_state", "logits") if k in output]
         candidates = named + list(output.values())
@@ -125,15 +169,16 @@ def pool(output: Tensor, layout: str = "auto", method: Pooling = "auto") -> Tens
     >>> pool(tokens), pool(tokens, method="cls")
     (tensor([[2., 4.]]), tensor([[1., 2.]]))
     """
-    output = output.detach()
+    if output.requires_grad:
+        output = output.detach()
     if callable(method):
         state = method(output)
         if not isinstance(state, Tensor) or state.ndim != 2:
             shape = tuple(state.shape) if isinstance(state, Tensor) else type(state).__name__
             raise StateError(f"pooling: the function must return a tensor (N, D), got {shape}")
         return state.detach().to(torch.float32, copy=True)
-    if output.ndim == 1:
-        output = output[:, None]
+    if output.ndim == 1:  # one number per sample
+        return output[:, None].to(torch.float32, copy=True)
     if layout == "auto":
         layout = layout_of(nn.Identity(), output)
     if len(layout) != output.ndim:
@@ -143,15 +188,13 @@ def pool(output: Tensor, layout: str = "auto", method: Pooling = "auto") -> Tens
         )
     if layout == "ND":
         return output.to(torch.float32, copy=True)
-    output = output.movedim(layout.index("N"), 0)
-    axes = layout.replace("N", "")
     if method == "flatten":
+        output = output.movedim(layout.index("N"), 0)
         return output.flatten(1).to(torch.float32, copy=True)
-    if method in ("cls", "last", "last_token") and "T" in axes:
-        return output[:, 0 if method == "cls" else -1].to(torch.float32, copy=True)
-    channel = "D" if axes in ("TD",) else "C"
-    positions = [1 + i for i, axis in enumerate(axes) if axis != channel]
-    return output.mean(dim=positions, dtype=torch.float32)
+    if method in ("cls", "last", "last_token") and "T" in layout:
+        token = output.select(layout.index("T"), 0 if method == "cls" else -1)
+        return token.to(torch.float32, copy=True)
+    return output.mean(dim=_POSITIONS[layout], dtype=torch.float32)
 
 
 def check_method(method: Pooling) -> Pooling:

@@ -86,8 +86,8 @@ class Reference:
             raise ReferenceFileError(f"other: belongs to another monitor: {difference}")
         mine, theirs = self._fitted_tensors(), other._fitted_tensors()
         if mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine):
-            keys = [k for k in self.calibration if k in other.calibration]
-            pooled = {k: torch.cat([self.calibration[k], other.calibration[k]]) for k in keys}
+            parts = [c for c in (self.calibration, other.calibration) if c]
+            pooled = {k: torch.cat([c[k] for c in parts]) for c in parts[:1] for k in c}
             return replace(self, calibration=pooled)
         return Reference(
             self.fingerprint,
@@ -113,9 +113,9 @@ class Reference:
         header = {
             "format": FORMAT,
             "fingerprint": vars(self.fingerprint),
-            "sha256": _digest(tensors),
             "extra": extra or {},
         }
+        header["sha256"] = _digest(tensors, header)
         path = Path(path)
         partial = path.with_name(path.name + ".part")
         io.save_file(tensors, partial, metadata={"deepdrift": json.dumps(header)})
@@ -148,9 +148,9 @@ class Reference:
         if not isinstance(header, dict) or header.get("format") != FORMAT:
             found = header.get("format") if isinstance(header, dict) else "no deepdrift header"
             raise ReferenceFileError(f"path: {path.name}: expected {FORMAT!r}, found {found!r}")
-        if header["sha256"] != _digest(tensors):
+        if header.pop("sha256", None) != _digest(tensors, header):
             raise ReferenceFileError(
-                f"path: {path.name} is damaged: its numbers do not match the stored checksum; "
+                f"path: {path.name} is damaged: its content does not match the stored checksum; "
                 "restore the file, or calibrate and save again"
             )
         shown = header["fingerprint"]
@@ -175,8 +175,8 @@ class Reference:
         return cls(fingerprint, innovation, distance, part("calibration."))
 
 
-def _digest(tensors: dict[str, Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(tensors: dict[str, Tensor], header: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for key in sorted(tensors):
         digest.update(f"{key} {tensors[key].dtype} {tuple(tensors[key].shape)}".encode())
         digest.update(tensors[key].detach().cpu().contiguous().numpy().tobytes())

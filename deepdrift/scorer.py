@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from deepdrift import calibration as cal
-from deepdrift.distance import LayerDistance
+from deepdrift.distance import LayerDistance, check_labels
 from deepdrift.errors import CalibrationError, NotFittedError, StateError
 from deepdrift.fusion import Fusion
 from deepdrift.innovation import Innovation
@@ -71,7 +71,7 @@ class StateScorer:
         self.calibration: Calibration | None = None
         self._fusion: Fusion | None = None
         self._normal = torch.empty(0)
-        self._labelled = True
+        self._own_fit = False
 
     @property
     def fitted(self) -> bool:
@@ -86,16 +86,16 @@ class StateScorer:
         """
         states = as_states(states)
         self._check_layers(states)
+        if self._own_fit:  # made by `calibrate` for itself
+            self._forget()
         self._check_widths(states)
         blocks = SCORES[self.score_name]
         innovation, distance = self.innovation, self.distance
+        if "distance" in blocks:
+            fresh = LayerDistance().fit(states, labels)
+            distance = fresh if distance is None else distance.merge(fresh)
         if "innovation" in blocks and len(states) > 1:
             innovation = (innovation or Innovation()).partial_fit(states)
-        self._labelled = self._labelled and labels is not None
-        if "distance" in blocks:
-            if distance is not None and not self._labelled:
-                distance, labels = distance.pooled(), None
-            distance = (distance or LayerDistance()).partial_fit(states, labels)
         self.innovation, self.distance = innovation, distance
         self.widths = {k: v.shape[1] for k, v in states.items()}
         self.calibration_scores, self.calibration = {}, None
@@ -119,16 +119,21 @@ class StateScorer:
             raise CalibrationError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
         states = {k: finite_samples(v, f"layer {k!r}") for k, v in as_states(states).items()}
         self._check_layers(states)
-        own_fit = not self.fitted
+        own_fit = self._own_fit or not self.fitted
         n = len(next(iter(states.values())))
-        rows_fit, first, second = split_rows(n, self.alpha, self._n_parts(own_fit))
+        labels = None if labels is None else check_labels(labels, n)
+        rows_fit, first, second = split_rows(
+            n, self.alpha, self._n_parts(own_fit), n_tails=self._n_tails
+        )
 
         def rows(index: Tensor) -> States:
             return {k: v[index.to(v.device)] for k, v in states.items()}
 
         if own_fit:
-            fit_labels = None if labels is None else labels[rows_fit.to(labels.device)]
+            self._forget()
+            fit_labels = None if labels is None or not len(rows_fit) else labels[rows_fit]
             self.partial_fit(rows(rows_fit) if len(rows_fit) else states, fit_labels)
+            self._own_fit = True
         self._check_widths(states)
         distance = self.distance
         if distance is not None and distance.n_samples < SAMPLES_PER_CLASS * distance.n_classes:
@@ -156,7 +161,7 @@ class StateScorer:
             fusion = Fusion(first, second)
             normal = fusion.normal_scores
         threshold = {
-            "conformal": lambda: cal.conformal_threshold(normal, self.alpha),
+            "conformal": lambda: cal.conformal_threshold(normal, self.alpha / self._n_tails),
             "quantile": lambda: cal.quantile_threshold(normal, self.alpha),
             "iqr": lambda: cal.iqr_threshold(normal),
         }[method]()
@@ -196,18 +201,22 @@ class StateScorer:
             raise NotFittedError("score: calibrate on normal data first")
         states = as_states(states)
         self._check_widths(states)
-        finite = {k: torch.isfinite(v).all(dim=1).cpu() for k, v in states.items()}
-        blocks = self._block_scores(states)
+        if not len(next(iter(states.values()))):
+            raise StateError("batch: expected at least one sample, got none")
+        blocks, layer_p_values = self._block_scores(states), {}
         if self._fusion is None:
             score = self._peak_velocity(states)
             p_values = cal.conformal_p_values(self._normal, score, "two-sided")
         else:
-            score = self._fusion.score(blocks)
+            layer_p_values = {k: self._fusion.layer_p_values(k, v) for k, v in blocks.items()}
+            score = self._fusion.combine(layer_p_values)
             p_values = self._fusion.p_values(score)
         # a NaN in one layer may be hidden from the others (ReLU, pooling): the sample is invalid
-        valid = torch.stack(list(finite.values())).all(dim=0)
-        score = torch.where(valid & ~score.isnan(), score, math.inf)
-        p_values = torch.where(valid, p_values, 0.0)
+        invalid = _invalid_rows(states)
+        if invalid:
+            rows = torch.stack(list(invalid.values())).any(dim=0)
+            score, p_values = score.masked_fill(rows, math.inf), p_values.masked_fill(rows, 0.0)
+        score = torch.where(score.isnan(), math.inf, score)
         if self.method == "conformal":
             flagged = p_values <= self.alpha + 1e-12
         else:
@@ -217,10 +226,19 @@ class StateScorer:
             p_values=p_values,
             flagged=flagged,
             blocks=blocks,
-            layer_p_values={k: self._fusion.layer_p_values(k, v) for k, v in blocks.items()},
-            invalid_layers=tuple(k for k, ok in finite.items() if not bool(ok.all())),
+            layer_p_values=layer_p_values,
+            invalid_layers=tuple(invalid),
             layers=tuple(states),
         )
+
+    def _forget(self) -> None:
+        self.innovation = self.distance = None
+        self.widths, self._own_fit = {}, False
+
+    @property
+    def _n_tails(self) -> int:
+        """The velocity is judged from both sides; each may spend half of alpha."""
+        return 2 if self.score_name == "velocity" else 1
 
     def _n_parts(self, own_fit: bool) -> int:
         if self.score_name == "velocity":
@@ -229,7 +247,8 @@ class StateScorer:
 
     def _block_scores(self, states: States) -> dict[str, Tensor]:
         parts = {"innovation": self.innovation, "distance": self.distance}
-        return {k: part.score(states) for k, part in parts.items() if part is not None}
+        with torch.autocast(next(iter(states.values())).device.type, enabled=False):
+            return {k: part.score(states) for k, part in parts.items() if part is not None}
 
     def _peak_velocity(self, states: States) -> Tensor:
         return spatial_velocity(states, self.across_widths).amax(dim=1).double().cpu()
@@ -250,22 +269,32 @@ class StateScorer:
             )
 
 
-def split_rows(n: int, alpha: float, n_parts: int) -> tuple[Tensor, Tensor, Tensor]:
+def _invalid_rows(states: States) -> dict[str, Tensor]:
+    """Layers with NaN or infinity -> which samples ``(N,)`` hold them."""
+    if bool(torch.isfinite(torch.cat(list(states.values()), dim=1)).all()):  # the usual case
+        return {}
+    rows = {k: (~torch.isfinite(v)).any(dim=1).cpu() for k, v in states.items()}
+    return {k: row for k, row in rows.items() if bool(row.any())}
+
+
+def split_rows(
+    n: int, alpha: float, n_parts: int, n_tails: int = 1
+) -> tuple[Tensor, Tensor, Tensor]:
     """Row numbers to fit on, and of the two calibration halves: a function of ``n`` alone.
 
     Four parts: half for fitting, a quarter for each half. Two parts: none for fitting. One: as
-    two, but a single calibration sample set of size n is what must support alpha.
+    two, but it is the whole set that must support alpha. With two tails each gets alpha / 2.
 
     Examples
     --------
     >>> [len(part) for part in split_rows(100, alpha=0.05, n_parts=4)]
     [50, 25, 25]
     """
-    needed = n_parts * cal.required_samples(alpha)
+    needed = n_parts * cal.required_samples(alpha / n_tails)
     if n < needed:
         raise CalibrationError(
             f"{n} normal samples cannot support a false-alarm rate of {alpha:g}: at least {needed} "
-            f"are needed ({n_parts} x (1 / alpha - 1)), or a larger alpha"
+            f"are needed ({n_parts} x ({n_tails} / alpha - 1)), or a larger alpha"
         )
     order = torch.randperm(n, generator=torch.Generator().manual_seed(n))
     n_fit = n // 2 if n_parts == 4 else 0

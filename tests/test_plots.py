@@ -64,6 +64,13 @@ FIGURES = {
         "Kept",
         band=([0, 0.02, 0.1], [0.05, 0.1, 0.3]),
     ),
+    "rate_by_size": lambda: plots.rate_by_size(
+        [20, 200, 2000],
+        {rule: RNG.uniform(0, 0.2, size=(3, 50)) for rule in ("conformal", "quantile", "IQR")},
+        0.05,
+        "A small set keeps its promise on average only",
+        bands=[(0.0, 0.15), (0.02, 0.09), (0.04, 0.06)],
+    ),
 }
 
 
@@ -190,6 +197,7 @@ def test_a_threshold_beyond_the_data_is_still_seen(ax):
         (lambda ax: plots.draw_score_bars(ax, {}), "estimates: expected at least one"),
         (lambda ax: plots.draw_heatmap(ax, [[1, 2]], ["a"], ["b"]), r"shape \(1, 1\) .* \(1, 2\)"),
         (lambda ax: plots.draw_realised_rate(ax, [0.1], {"a": [0.1, 0.2]}), "expected 1 columns"),
+        (lambda ax: plots.draw_rate_by_size(ax, [20], {"a": []}, 0.05), "expected 1 sets of draws"),
         (lambda ax: plots.image_grid(np.zeros((3, 2, 8, 8))), r"got \(3, 2, 8, 8\)"),
         (lambda ax: plots.image_grid(np.zeros((2, 8, 8)), ["one"]), "expected 2, .* got 1"),
     ],
@@ -228,6 +236,20 @@ def test_realised_rates_are_averaged_over_draws(ax):
     plots.draw_realised_rate(ax, [0.1, 0.2], {"conformal": [[0.0, 0.1], [0.2, 0.3]]})
     assert ax.get_lines()[0].get_ydata().tolist() == pytest.approx([0.1, 0.2])
     assert {"conformal", "promised"} <= set(words(ax))
+
+
+def test_rates_by_size_mark_the_mean_and_span_5_to_95_percent(ax):
+    draws = np.linspace(0, 0.1, 101)
+    plots.draw_rate_by_size(ax, [50], {"conformal": [draws]}, alpha=0.05, bands=[(0.01, 0.2)])
+    bar, mean, promise = (line.get_ydata() for line in ax.lines)
+    assert bar == pytest.approx([0.005, 0.095])
+    assert (mean[0], promise[0]) == pytest.approx((0.05, 0.05))
+    assert ax.collections[0].get_paths()[0].get_extents().y1 == pytest.approx(0.2)
+
+
+def test_the_dashed_line_of_score_bars_has_the_name_it_is_given(ax):
+    plots.draw_score_bars(ax, {"a": estimate(0.1)}, chance=0.05, chance_name="promised")
+    assert "promised" in words(ax) and "coin flip" not in words(ax)
 
 
 def test_images_are_shown_as_they_are():

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import io
+
 import nbformat
+import numpy as np
 import pytest
 import refresh_notebooks as tool
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from PIL import Image
 
 VIEW = {tool.WIDGET: {"model_id": "5f3a"}}
 
@@ -126,3 +131,29 @@ def test_the_largest_timeout_tag_counts():
     cell = new_code_cell("", metadata={"tags": ["timeout-400", "raises-exception", "timeout-900"]})
     assert tool.cell_timeout(cell) == 900
     assert tool.cell_timeout(new_code_cell("")) == tool.CELL_TIMEOUT
+
+
+def test_pictures_get_a_palette_and_keep_their_looks():
+    rows, columns = np.mgrid[0:90, 0:120]
+    grain = np.random.default_rng(0).integers(0, 4, (90, 120, 3))  # as edges of letters have
+    pixels = (np.stack([2 * columns, 2 * rows, 250 - columns], axis=2) + grain).astype(np.uint8)
+    pixels[40:50] = (213, 94, 0)  # a line of the house palette, exactly
+    stored = []
+    for mode in ("RGBA", "RGB"):
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).convert(mode).save(buffer, "PNG")
+        png = base64.b64encode(buffer.getvalue()).decode()
+        small = tool.with_palette(png)
+        picture = Image.open(io.BytesIO(base64.b64decode(small)))
+        assert picture.mode == "P" and len(small) < len(png)
+        seen = np.asarray(picture.convert("RGB")).astype(int)
+        assert np.abs(seen - pixels).mean() < 8 and np.abs(seen[45, 60] - (213, 94, 0)).max() <= 2
+        assert tool.with_palette(small) == small
+        stored.append(small)
+    assert stored[0] == stored[1]
+
+
+def test_what_is_no_picture_stays_as_it_is(folder):
+    tool.refresh(folder / "01_states.ipynb", execute=False)
+    notebook = nbformat.read(folder / "01_states.ipynb", as_version=4)
+    assert notebook.cells[1].outputs[0].data["image/png"] == "iVBORw0="

@@ -433,6 +433,18 @@ def binomial_interval(k: int, n: int, confidence: float = 0.95) -> tuple[float, 
     return float(interval.low), float(interval.high)
 
 
+def proportion(k: int, n: int, confidence: float = 0.95) -> Estimate:
+    """A rate observed as ``k`` out of ``n``, with its exact interval, as an `Estimate`.
+
+    Examples
+    --------
+    >>> print(proportion(90, 100))
+    0.900 [0.824, 0.951]
+    """
+    low, high = binomial_interval(k, n, confidence)
+    return Estimate(k / n, low, high, n_in=n, n_out=0, confidence=confidence)
+
+
 def _beta_interval(share: float, n: int, confidence: float) -> tuple[float, float]:
     """Clopper-Pearson bounds for a mean ``share`` of n trials, half successes allowed."""
     k, tail = share * n, (1 - confidence) / 2
