@@ -25,7 +25,7 @@ ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-
 FLOORS = [
     {"errors"},
     {"pooling", "forward", "hooks", "velocity", "moments", "innovation", "distance"}
-    | {"calibration", "fsm"},
+    | {"calibration", "fsm", "replay", "run_length", "sequential", "distributions", "e_process"},
     {"collect", "fusion", "results", "scorer", "reference", "diagnosis"}
     | {"baselines", "confidence"},
     {"monitor"},
