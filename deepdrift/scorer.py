@@ -209,7 +209,7 @@ class StateScorer:
             p_values = cal.conformal_p_values(self._normal, score, "two-sided")
         else:
             layer_p_values = {k: self._fusion.layer_p_values(k, v) for k, v in blocks.items()}
-            score = self._fusion.combine(layer_p_values)
+            score = self._fusion.score(blocks, layer_p_values)
             p_values = self._fusion.p_values(score)
         # a NaN in one layer may be hidden from the others (ReLU, pooling): the sample is invalid
         invalid = _invalid_rows(states)

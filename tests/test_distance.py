@@ -156,7 +156,9 @@ def test_units_rotations_and_reflections_do_not_matter(scale):
     (z, labels), (new, _) = classes(150), classes(20, seed=8)
     expected = LayerDistance().fit([z], labels).score([new])
     q = scale * torch.linalg.qr(normal(5, 5)).Q
-    assert torch.allclose(LayerDistance().fit([z @ q], labels).score([new @ q]), expected, rtol=1e-3)
+    assert torch.allclose(
+        LayerDistance().fit([z @ q], labels).score([new @ q]), expected, rtol=1e-3
+    )
 
 
 def test_an_invertible_map_matters_only_through_shrinkage():

@@ -15,35 +15,40 @@ from deepdrift.fusion import Fusion
 RATES = (0.01, 0.05, 0.1, 0.2)
 
 
-def dependent(n, generator, heavy=True):
+def dependent(n, generator):
     """Null scores of two blocks whose layers share a common part; some coarse, so that they tie."""
     common = torch.randn(n, 1, generator=generator)
-    layers = common + 0.7 * torch.randn(n, 5, generator=generator)
-    if heavy:
-        layers = layers.exp()
-    layers[:, 1] = (4 * layers[:, 1]).round() / 4
+    layers = (common + 0.7 * torch.randn(n, 5, generator=generator)).exp()
+    layers[:, 1] = (4 * layers[:, 1]).ceil() / 4
     return {"innovation": layers[:, :2], "distance": layers[:, 2:]}
 
 
 def by_counting(first, second, new):
     """The three steps of the docstring in plain loops, for one new sample."""
+    close = 1e-8  # sums of the same logarithms in another order are ties
 
-    def layer_ps(block, sample):
-        return [
-            (1 + sum(c[k] >= sample[k] for c in first[block])) / (len(first[block]) + 1)
-            for k in range(len(sample))
-        ]
+    def layer_evidence(normal, score):
+        p = (1 + sum(c >= score for c in normal)) / (len(normal) + 1)
+        top = sorted(normal)[-max(5, len(normal) // 10) :]
+        slope = 1 / (sum(math.log(c / top[0]) for c in top) / len(top))
+        return -2 * math.log(p) + 2 * min(max(slope, 1), 50) * math.log(max(1, score / top[-1]))
 
-    def fisher(ps):
-        return -2 * math.fsum(math.log(p) for p in ps)
+    def statistic(block, sample):
+        columns = list(zip(*first[block], strict=True))
+        return math.fsum(map(layer_evidence, columns, sample))
+
+    def evidence(count, n, value, others):
+        return -2 * math.log(count / (n + 1)) + max(0, value - max(others))
 
     n = len(next(iter(second.values())))
-    t = {b: [fisher(layer_ps(b, s)) for s in second[b]] for b in second}
-    t_new = {b: fisher(layer_ps(b, new[b])) for b in new}
-    close = 1e-8  # sums of the same logarithms in another order are ties
-    own = [[sum(v >= t[b][i] - close for v in t[b]) / (n + 1) for b in t] for i in range(n)]
-    mine = [(1 + sum(v >= t_new[b] - close for v in t[b])) / (n + 1) for b in t]
-    normal, score = [fisher(p) for p in own], fisher(mine)
+    normal, score = [0.0] * n, 0.0
+    for block in second:
+        t = [statistic(block, s) for s in second[block]]
+        t_new = statistic(block, new[block])
+        for i in range(n):
+            count = sum(v >= t[i] - close for v in t)
+            normal[i] += evidence(count, n, t[i], t[:i] + t[i + 1 :])
+        score += evidence(1 + sum(v >= t_new - close for v in t), n, t_new, t)
     return score, (1 + sum(v >= score - close for v in normal)) / (n + 1)
 
 
@@ -60,7 +65,7 @@ def test_against_plain_loops():
         assert p_values[i].item() == pytest.approx(p, rel=1e-9)
 
 
-@pytest.mark.parametrize("n", [2, 3, 4])
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_level_by_enumeration(n):
     """All orders of n + 1 samples given the first half: P(p <= a) <= a for every a, with ties."""
     generator = torch.Generator().manual_seed(n)
@@ -137,13 +142,70 @@ def test_larger_layer_scores_never_give_smaller_combined_scores():
     assert bool((fusion.score(more) >= fusion.score(new)).all())
 
 
-def test_any_increasing_change_of_units_changes_nothing():
+def test_units_change_nothing_and_within_the_normal_range_only_ranks_count():
     generator = torch.Generator().manual_seed(4)
-    parts = [dependent(n, generator, heavy=False) for n in (40, 50, 60)]
-    first, second, new = parts
+    first, second, new = (dependent(n, generator) for n in (40, 50, 60))
     expected = Fusion(first, second).score(new)
-    first, second, new = ({k: (v.double() / 3).exp() for k, v in part.items()} for part in parts)
-    assert torch.allclose(Fusion(first, second).score(new), expected, rtol=1e-12)
+    kilo = [{k: v.double() * 1000 for k, v in part.items()} for part in (first, second, new)]
+    assert torch.allclose(Fusion(*kilo[:2]).score(kilo[2]), expected, rtol=1e-6)
+    inside = {k: torch.minimum(new[k], first[k].max(dim=0).values) for k in new}
+    second = {k: torch.minimum(v, first[k].max(dim=0).values) for k, v in second.items()}
+    expected = Fusion(first, second).score(inside)
+    cubed = [{k: v.double() ** 3 for k, v in part.items()} for part in (first, second, inside)]
+    assert torch.allclose(Fusion(*cubed[:2]).score(cubed[2]), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_layers", [3, 8, 12])
+@pytest.mark.parametrize("n_blocks", [1, 2])
+def test_one_broken_layer_does_not_hide_among_healthy_ones(n_layers, n_blocks):
+    """Ranks alone would give a layer that explodes no more weight than one just out of range."""
+    generator = torch.Generator().manual_seed(20)
+
+    def chi_squared(n):  # layers of width 8 that depend strongly on each other
+        common = torch.randn(n, 1, 8, generator=generator)
+        z = 0.9 * common + 0.4 * torch.randn(n, n_layers, 8, generator=generator)
+        scores = z.square().sum(dim=2)
+        return {"a": scores, "b": scores.flip(1) + torch.rand(n, n_layers, generator=generator)}
+
+    first, second, new = ({k: chi_squared(n)[k] for k in "ab"[:n_blocks]} for n in (300, 300, 200))
+    fusion = Fusion(first, second)
+    assert (fusion.p_values(fusion.score(new)) <= 0.05).double().mean() < 0.12
+    for scores in new.values():
+        scores[:, 1] *= 1e4  # states a hundred times too long
+    assert (fusion.p_values(fusion.score(new)) <= 0.05).double().mean() > 0.97
+
+
+def test_evidence_keeps_growing_and_stays_finite():
+    generator = torch.Generator().manual_seed(21)
+    fusion = Fusion(dependent(40, generator), dependent(40, generator))
+    new = {k: v.double() for k, v in dependent(1, generator).items()}
+    scores = []
+    for power in (2, 3, 6, 30, 300):
+        new["distance"][0, 1] = 10.0**power
+        scores.append(fusion.score(new).item())
+    assert scores == sorted(set(scores))
+    assert math.isfinite(scores[-1])
+
+
+def test_layers_that_never_scored_have_no_tail_but_are_heard():
+    """All normal scores are zero: a constant layer."""
+    zero = {"a": torch.zeros(50, 2)}
+    fusion = Fusion(zero, zero)
+    scores = fusion.score({"a": torch.tensor([[0.0, 0.0], [0.5, 0.0], [1e9, 0.0]])})
+    assert scores.tolist() == pytest.approx(
+        [0, 2 * math.log(51), 2 * math.log(51) + 2 * math.log(1e9)]
+    )
+    assert fusion.p_values(scores).tolist() == pytest.approx([1, 1 / 51, 1 / 51])
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_smallest_halves(n):
+    generator = torch.Generator().manual_seed(n)
+    fusion = Fusion(dependent(n, generator), dependent(n, generator))
+    scores = fusion.score(dependent(50, generator))
+    assert bool(scores.isfinite().all())
+    if n > 1:  # with one sample, ties of two blocks leave p = 1
+        assert float(fusion.p_values(scores).min()) == 1 / (n + 1)
 
 
 def test_the_order_of_layers_changes_nothing():
@@ -160,14 +222,14 @@ def test_the_order_of_layers_changes_nothing():
     assert torch.equal(alone, scores)
 
 
-def test_score_is_combine_of_layer_p_values():
+def test_known_layer_p_values_need_not_be_counted_again():
     generator = torch.Generator().manual_seed(6)
     first, second, new = (dependent(n, generator) for n in (40, 50, 7))
     fusion = Fusion(first, second)
     layers = {k: fusion.layer_p_values(k, v) for k, v in new.items()}
     for k, p in layers.items():
         assert torch.equal(p, conformal_p_values(first[k], new[k]))
-    assert torch.equal(fusion.combine(layers), fusion.score(new))
+    assert torch.equal(fusion.score(new, layers), fusion.score(new))
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])

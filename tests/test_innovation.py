@@ -240,7 +240,9 @@ def test_samples_do_not_see_each_other():
     states, new = chain(200), chain(16, seed=8)
     innovation = Innovation().fit(states)
     together = innovation.score(new)
-    alone = torch.cat([innovation.score({k: v[i : i + 1] for k, v in new.items()}) for i in range(16)])
+    alone = torch.cat(
+        [innovation.score({k: v[i : i + 1] for k, v in new.items()}) for i in range(16)]
+    )
     assert torch.allclose(alone, together, rtol=1e-5)
     order = torch.randperm(16, generator=torch.Generator().manual_seed(0))
     shuffled = innovation.score({k: v[order] for k, v in new.items()})

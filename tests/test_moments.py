@@ -59,7 +59,10 @@ def test_merging_changes_neither_side():
     a, b = Moments.of(normal(10, 3)), Moments.of(normal(20, 3, seed=1))
     before = [t.clone() for m in (a, b) for t in (m.mean, m.comoment)]
     a.merge(b)
-    assert all(torch.equal(x, y) for x, y in zip(before, (a.mean, a.comoment, b.mean, b.comoment)))
+    assert all(
+        torch.equal(x, y)
+        for x, y in zip(before, (a.mean, a.comoment, b.mean, b.comoment), strict=True)
+    )
 
 
 def test_bad_samples_are_refused():

@@ -57,10 +57,13 @@ def test_time_first_tokens_belong_to_their_sample():
     assert pool(x, "TND", "last").tolist() == x[1].tolist()
 
 
-def test_half_precision_does_not_overflow():
+def test_half_precision_neither_overflows_nor_rounds():
     # 4096 x 60000 is far beyond 65504, the largest float16
     assert pool(torch.full((1, 1, 64, 64), 6e4, dtype=torch.float16)).item() == 6e4
     assert pool(torch.full((1, 2), 6e4, dtype=torch.float16)).norm() > 65504
+    # a mean between two neighbouring float16 numbers is not rounded to one of them
+    neighbours = torch.tensor([[[1.0], [1 + 2.0**-10]]], dtype=torch.float16)
+    assert pool(neighbours).item() == 1 + 2.0**-11
 
 
 @pytest.mark.parametrize("method", ["mean", "cls", "last", "flatten", lambda x: x[:, 0]])

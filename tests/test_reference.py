@@ -75,7 +75,15 @@ def test_one_flipped_bit_anywhere_is_noticed(tmp_path):
     good = path.read_bytes()
     start = 8 + struct.unpack("<Q", good[:8])[0]
     spread = (len(good) - start) // 40
-    for position in [0, 9, 40, start // 2, start - 5, *range(start, len(good), spread), len(good) - 1]:
+    for position in [
+        0,
+        9,
+        40,
+        start // 2,
+        start - 5,
+        *range(start, len(good), spread),
+        len(good) - 1,
+    ]:
         bad = bytearray(good)
         bad[position] ^= 1
         path.write_bytes(bytes(bad))

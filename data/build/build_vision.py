@@ -31,7 +31,7 @@ def balanced(labels: np.ndarray, counts: list[int], rng: np.random.Generator) ->
     """Disjoint index sets with ``counts[k]`` samples of every class, each in random order.
 
     >>> a, b = balanced(np.array([0, 1, 0, 1, 0, 1]), [1, 2], np.random.default_rng(0))
-    >>> sorted([*a, *b])
+    >>> np.sort([*a, *b]).tolist()
     [0, 1, 2, 3, 4, 5]
     """
     cuts = np.cumsum(counts)
