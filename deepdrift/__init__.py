@@ -10,6 +10,7 @@ from deepdrift.calibration import (
 )
 from deepdrift.collect import Collected, collect
 from deepdrift.distance import LayerDistance
+from deepdrift.e_process import EProcess, e_process, e_value
 from deepdrift.errors import (
     CalibrationError,
     DeepDriftError,
@@ -20,10 +21,13 @@ from deepdrift.errors import (
     ReferenceFileError,
     StateError,
 )
+from deepdrift.fsm import DriftObserver, Event, ObserverConfig, ObserverError, State, Step
 from deepdrift.hooks import auto_layers, list_layers, record
 from deepdrift.innovation import Innovation, StepPredictor
 from deepdrift.monitor import DeepDriftMonitor
 from deepdrift.reference import Reference
+from deepdrift.replay import Trace, replay
+from deepdrift.run_length import average_run_length, false_alarms_per_1000, threshold_for_rate
 from deepdrift.scorer import StateScorer
 from deepdrift.velocity import spatial_velocity, temporal_acceleration, temporal_velocity
 from deepdrift.vision import DeepDriftVision, VisionDiagnosis
@@ -36,29 +40,43 @@ __all__ = [
     "DeepDriftError",
     "DeepDriftMonitor",
     "DeepDriftVision",
+    "DriftObserver",
+    "EProcess",
+    "Event",
     "ForwardError",
     "Innovation",
     "LayerDistance",
     "LayerNotFoundError",
     "MissingExtraError",
     "NotFittedError",
+    "ObserverConfig",
+    "ObserverError",
     "Reference",
     "ReferenceFileError",
+    "State",
     "StateError",
     "StateScorer",
+    "Step",
     "StepPredictor",
+    "Trace",
     "VisionDiagnosis",
     "auto_layers",
+    "average_run_length",
     "collect",
     "combine_p_values",
     "conformal_p_values",
     "conformal_threshold",
+    "e_process",
+    "e_value",
+    "false_alarms_per_1000",
     "iqr_threshold",
     "list_layers",
     "quantile_threshold",
     "record",
+    "replay",
     "required_samples",
     "spatial_velocity",
     "temporal_acceleration",
     "temporal_velocity",
+    "threshold_for_rate",
 ]

@@ -117,13 +117,15 @@ class Fusion:
         """Conformal p-value ``(N,)`` of combined scores; 0 where a score is not finite."""
         return p_values_from_sorted(self.normal_scores, scores)
 
-    def _statistic(self, block: str, scores: Tensor, p_values: Tensor) -> Tensor:
-        """Fisher's over the layers, and beyond the largest normal score the power law."""
+    def layer_evidence(self, block: str, scores: Tensor, p_values: Tensor) -> Tensor:
+        """``-2 log p`` ``(N, K)`` of every layer, following the power law beyond the largest."""
         largest, exponent = self._tails[block]
         ratio = scores.double().nan_to_num(0.0, 0.0, 0.0) / largest
-        return _rounded(
-            fisher_statistic(p_values) + 2 * (exponent * ratio.clamp(min=1).log()).sum(dim=1)
-        )
+        return -2 * p_values.log() + 2 * exponent * ratio.clamp(min=1).log()
+
+    def _statistic(self, block: str, scores: Tensor, p_values: Tensor) -> Tensor:
+        """Sum of the evidence of the layers."""
+        return _rounded(self.layer_evidence(block, scores, p_values).sum(dim=1))
 
     @staticmethod
     def _combine(evidence: dict[str, tuple[Tensor, Tensor, Tensor]]) -> Tensor:

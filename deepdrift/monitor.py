@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from deepdrift.distance import check_labels
 from deepdrift.errors import CalibrationError, NotFittedError, ReferenceFileError, StateError
 from deepdrift.forward import quiet, run, split_batch, unwrap
+from deepdrift.fsm import Event, ObserverConfig
 from deepdrift.hooks import Recorder, find_layer
 from deepdrift.innovation import step_names
 from deepdrift.moments import finite_samples
@@ -22,6 +23,7 @@ from deepdrift.reference import Fingerprint, Reference
 from deepdrift.results import Calibration, Reading, Velocities
 from deepdrift.scorer import StateScorer
 from deepdrift.velocity import spatial_velocity
+from deepdrift.watch import Status, Watch
 
 
 class DeepDriftMonitor:
@@ -40,6 +42,8 @@ class DeepDriftMonitor:
         of one width: cheaper, at the price of some sensitivity.
     arch_name : str, optional
         Name used in messages.
+    drift_config : ObserverConfig, optional
+        Parameters of the alarm state machines behind `step`.
     score, alpha, across_widths
         See `deepdrift.StateScorer`: what is scored, and the false-alarm rate promised.
     layout : str
@@ -65,6 +69,7 @@ class DeepDriftMonitor:
         n_channels: int | None = None,
         *,
         arch_name: str | None = None,
+        drift_config: ObserverConfig | None = None,
         score: str = "fused",
         alpha: float = 0.05,
         layout: str = "auto",
@@ -79,6 +84,7 @@ class DeepDriftMonitor:
         self._projections: dict[int, Tensor] = {}
         self._sample_shape: tuple[int, ...] | None = None
         self._fitted_apart = False
+        self._drift_config, self._watch = drift_config or ObserverConfig(), None
         self.n_channels = n_channels
         self.arch_name = arch_name or type(self._network).__name__
 
@@ -220,6 +226,39 @@ class DeepDriftMonitor:
     def reset_temporal(self) -> None:
         """Forget the last pass: a new episode or prompt starts."""
         self._recorder.states.forget()
+
+    # Watching a stream
+
+    def drift(self, batch: Any = None) -> tuple[Tensor, Tensor]:
+        """Drift of a batch: layers ``(L,)`` and fused ``()``, standard normal while all is well."""
+        return self._scorer.drift(self.states(batch))
+
+    def step(self, batch: Any = None, step: int | None = None) -> tuple[Status, list[Event]]:
+        """Feed the next batch of a stream to the alarm state machines.
+
+        Parameters
+        ----------
+        batch : Tensor, tuple or mapping, optional
+            ``None`` takes what the model computed last.
+        step : int, optional
+            Step number, increasing; default one more than the last.
+
+        Returns
+        -------
+        status : Status
+            Layer -> ``{"drift", "slope", "state"}``; ``status.fused`` for the fused score.
+        alerts : list of Event
+            State changes of this step; each prints as one sentence.
+        """
+        states = self.states(batch)
+        layers, fused = self._scorer.drift(states)
+        if self._watch is None:
+            self._watch = Watch(list(states), self._drift_config)
+        return self._watch.update(layers.tolist(), float(fused), step)
+
+    def reset_stream(self) -> None:
+        """Start the alarm state machines afresh."""
+        self._watch = None
 
     # Keeping
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from deepdrift import calibration as cal
 from deepdrift.distance import LayerDistance, check_labels
+from deepdrift.drift import Drift
 from deepdrift.errors import CalibrationError, NotFittedError, StateError
 from deepdrift.fusion import Fusion
 from deepdrift.innovation import Innovation
@@ -70,6 +71,7 @@ class StateScorer:
         self.calibration_scores: dict[str, Tensor] = {}
         self.calibration: Calibration | None = None
         self._fusion: Fusion | None = None
+        self._drift: Drift | None = None
         self._normal = torch.empty(0)
         self._own_fit = False
 
@@ -151,6 +153,7 @@ class StateScorer:
 
     def set_calibration(self, scores: dict[str, Tensor], method: str) -> Calibration:
         """Take over calibration scores, as `calibrate` makes them and references store them."""
+        drift = None
         if self.score_name == "velocity":
             fusion, normal = None, scores["velocity"]
         else:
@@ -160,6 +163,7 @@ class StateScorer:
             )
             fusion = Fusion(first, second)
             normal = fusion.normal_scores
+            drift = Drift(fusion, second, len(self.widths))
         threshold = {
             "conformal": lambda: cal.conformal_threshold(normal, self.alpha / self._n_tails),
             "quantile": lambda: cal.quantile_threshold(normal, self.alpha),
@@ -169,7 +173,7 @@ class StateScorer:
         q25, q75 = quartiles.tolist()
         steps = self.innovation.steps.values() if self.innovation else ()
         counts = [part.n_samples for part in (*steps, self.distance) if part is not None]
-        self._fusion, self._normal, self.method = fusion, normal, method
+        self._fusion, self._normal, self._drift, self.method = fusion, normal, drift, method
         self.calibration_scores = scores
         self.calibration = Calibration(
             n_samples=len(normal),
@@ -230,6 +234,32 @@ class StateScorer:
             invalid_layers=tuple(invalid),
             layers=tuple(states),
         )
+
+    def drift(self, states: States) -> tuple[Tensor, Tensor]:
+        """Drift of a batch, standard normal while all is well (`deepdrift.drift`).
+
+        Returns
+        -------
+        layers, fused : Tensor, shapes (L,) and (), float64
+            Infinite where a state of the batch is NaN or infinite.
+        """
+        layers, fused = self.drift_per_sample(states)
+        return self._drift.of_batch(layers), self._drift.of_batch(fused)
+
+    def drift_per_sample(self, states: States) -> tuple[Tensor, Tensor]:
+        """Drift of every sample: layers ``(N, L)`` and fused ``(N,)``."""
+        if self.calibration is None:
+            raise NotFittedError("drift: calibrate on normal data first")
+        if self._drift is None:
+            raise StateError("drift: score='velocity' has none; use 'fused'")
+        states = as_states(states)
+        self._check_widths(states)
+        layers, fused = self._drift.per_sample(self._block_scores(states))
+        for i, state in enumerate(states.values()):
+            bad = ~torch.isfinite(state).all(dim=1).cpu()
+            layers[bad, i] = math.inf
+            fused = fused.masked_fill(bad, math.inf)
+        return layers, fused
 
     def _forget(self) -> None:
         self.innovation = self.distance = None
