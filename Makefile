@@ -71,6 +71,9 @@ test: $(VENV)/.test
 
 bench: $(VENV)/.lab
 	$(PY) tests/benchmarks/overhead.py
+	$(PY) tests/benchmarks/fsm.py
+	$(PY) tests/benchmarks/mmd.py
+	$(PY) tests/benchmarks/dime.py
 
 refresh: $(VENV)/.test
 	@$(PY) -m ruff format notebooks

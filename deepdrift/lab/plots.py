@@ -350,8 +350,8 @@ def layer_lines(
         ax.set_ylim(*limits)
         if level is not None:
             ax.axhline(level[0], color=GREY, linestyle="--", linewidth=1)
-            ax.annotate(level[1], (0, level[0]), xytext=(2, 3), textcoords="offset points",
-                        fontsize=9, color=GREY)  # fmt: skip
+            ax.annotate(level[1], (len(names) - 1, level[0]), xytext=(0, 3), ha="right",
+                        textcoords="offset points", fontsize=9, color=GREY)  # fmt: skip
         ax.set_title(title)
         ends = {name: list(e.values())[-1].value for name, e in series.items()}
         draw_end_labels(ax, ends, {name: _colour(i) for i, name in enumerate(series)})
