@@ -9,6 +9,7 @@ from deepdrift.calibration import (
     required_samples,
 )
 from deepdrift.collect import Collected, collect
+from deepdrift.diagnosis import Diagnosis, diagnose_drift
 from deepdrift.distance import LayerDistance
 from deepdrift.e_process import EProcess, e_process, e_value
 from deepdrift.errors import (
@@ -40,6 +41,7 @@ __all__ = [
     "DeepDriftError",
     "DeepDriftMonitor",
     "DeepDriftVision",
+    "Diagnosis",
     "DriftObserver",
     "EProcess",
     "Event",
@@ -66,6 +68,7 @@ __all__ = [
     "combine_p_values",
     "conformal_p_values",
     "conformal_threshold",
+    "diagnose_drift",
     "e_process",
     "e_value",
     "false_alarms_per_1000",

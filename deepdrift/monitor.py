@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from deepdrift.diagnosis import Diagnosis
 from deepdrift.distance import check_labels
 from deepdrift.errors import CalibrationError, NotFittedError, ReferenceFileError, StateError
 from deepdrift.forward import quiet, run, split_batch, unwrap
@@ -255,6 +256,20 @@ class DeepDriftMonitor:
         if self._watch is None:
             self._watch = Watch(list(states), self._drift_config)
         return self._watch.update(layers.tolist(), float(fused), step)
+
+    def diagnose(self, batch: Any = None, probe: Any = None) -> Diagnosis:
+        """Name what is wrong with a batch, and where it starts; *not sure* is an answer.
+
+        Parameters
+        ----------
+        batch : Tensor, tuple or mapping, optional
+            ``None`` takes what the model computed last.
+        probe : Tensor, tuple or mapping, optional
+            Known good inputs, for example calibration images. They tell a broken network from
+            strange inputs (`deepdrift.diagnosis.with_probe`).
+        """
+        states = self.states(batch)
+        return self._scorer.diagnose(states, None if probe is None else self.states(probe))
 
     def reset_stream(self) -> None:
         """Start the alarm state machines afresh."""

@@ -72,7 +72,8 @@ class Reference:
     def merge(self, other: Reference) -> Reference:
         """Reference of the data of both; neither is changed.
 
-        Same sums in both (one fit sent to several workers): their calibration scores are pooled.
+        Same sums in both (one fit sent to several workers): their calibration scores are pooled;
+        the shape of normal states, which only diagnoses use, stays that of the first.
         Different sums (shards fitted apart): the sums are added, and calibration scores, which
         belong to the old sums, are dropped; calibrate the result on held-out data.
 
@@ -87,7 +88,11 @@ class Reference:
         mine, theirs = self._fitted_tensors(), other._fitted_tensors()
         if mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine):
             parts = [c for c in (self.calibration, other.calibration) if c]
-            pooled = {k: torch.cat([c[k] for c in parts]) for c in parts[:1] for k in c}
+            pooled = {
+                k: v if k.startswith("shape.") else torch.cat([c[k] for c in parts])
+                for c in parts[:1]
+                for k, v in c.items()
+            }
             return replace(self, calibration=pooled)
         return Reference(
             self.fingerprint,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from deepdrift import calibration as cal
+from deepdrift.diagnosis import Diagnosis, LayerEvidence, NormalShape, diagnose_drift, with_probe
 from deepdrift.distance import LayerDistance, check_labels
 from deepdrift.drift import Drift
 from deepdrift.errors import CalibrationError, NotFittedError, StateError
@@ -149,6 +150,7 @@ class StateScorer:
                 for half, part in halves.items()
                 for block, values in self._block_scores(part).items()
             }
+            scores |= NormalShape.of(halves["second"]).to_tensors()
         return self.set_calibration(scores, method)
 
     def set_calibration(self, scores: dict[str, Tensor], method: str) -> Calibration:
@@ -245,6 +247,21 @@ class StateScorer:
         """
         layers, fused = self.drift_per_sample(states)
         return self._drift.of_batch(layers), self._drift.of_batch(fused)
+
+    def diagnose(self, states: States, probe: States | None = None) -> Diagnosis:
+        """Name what is wrong with a batch, from drift, length and silence of every layer.
+
+        ``probe`` holds the states of known good inputs, run now; see
+        `deepdrift.diagnosis.with_probe`.
+        """
+        if probe is not None:
+            return with_probe(self.diagnose(states), self.diagnose(probe))
+        drifts, _ = self.drift(states)
+        shape = NormalShape.from_tensors(self.calibration_scores, list(self.widths))
+        rows = zip(as_states(states).items(), drifts.tolist(), strict=True)
+        return diagnose_drift(
+            [LayerEvidence(k, z, *shape.compare(k, state)) for (k, state), z in rows]
+        )
 
     def drift_per_sample(self, states: States) -> tuple[Tensor, Tensor]:
         """Drift of every sample: layers ``(N, L)`` and fused ``(N,)``."""

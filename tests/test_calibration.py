@@ -96,7 +96,7 @@ def test_threshold_and_p_value_are_one_decision(scores, alpha):
 
 
 @pytest.mark.parametrize("alpha", RATES)
-@pytest.mark.parametrize("extra", [0, 1, 7, 20])
+@pytest.mark.parametrize("extra", [0, 1, 6, 7, 20])  # 6: (1 - 1/3) 9 rounds up
 def test_threshold_is_the_exact_order_statistic(alpha, extra):
     rational = Fraction(alpha).limit_denominator(1000)
     n = math.ceil(1 / rational - 1) + extra

@@ -129,6 +129,17 @@ def test_fit_forgets_and_partial_fit_changes_the_next_score():
     assert torch.equal(innovation.fit(first).score(new), before)
 
 
+def test_a_predictor_forgets_its_map_when_it_learns():
+    (x, y), (x2, y2) = chain(100, (4, 3)).values(), chain(100, (4, 3), seed=40, shift=5.0).values()
+    step = StepPredictor().fit(x, y)
+    first = step.score(x, y)
+    both = step.partial_fit(x2, y2).score(x, y)
+    fresh = StepPredictor().fit(torch.cat([x, x2]), torch.cat([y, y2])).score(x, y)
+    assert torch.allclose(both, fresh, rtol=1e-5)
+    assert not torch.allclose(both, first, rtol=0.01)
+    assert torch.equal(step.fit(x, y).score(x, y), first)
+
+
 def test_round_trip_through_tensors():
     x, y = chain(100, (5, 7)).values()
     step = StepPredictor(ridge=0.02).fit(x, y)

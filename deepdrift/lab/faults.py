@@ -6,7 +6,7 @@ network or of the images, never the original. Strength runs from 0 (nothing chan
 
 ``expected`` is the name of the cause. It does not promise that the hidden states give the cause
 away: a reversed cue, for one, keeps the distribution of the images nearly as it was. Where no
-name of the list fits (noise in weights, coarse rounding) it is "not sure".
+name of the list fits (coarse rounding of all layers) it is "not sure".
 """
 
 from __future__ import annotations
@@ -41,7 +41,8 @@ __all__ = [
 
 DIAGNOSES = (
     "stable", "sensor failure", "geometric collapse", "spurious correlation",
-    "dead or shrunken layer", "exploding", "invalid numbers", "novel class", "not sure",
+    "broken layer", "dead or shrunken layer", "exploding", "invalid numbers", "novel class",
+    "not sure",
 )  # fmt: skip
 """The names that a fault may be expected to get."""
 
@@ -143,7 +144,7 @@ FAULTS: dict[str, Fault] = {
               (0, 100, 300, 1000, 3000, 10000), "number of flipped bits", "stable",
               "random mantissa bits of a block's weights flipped, nearly harmless"),
         Fault("weight_noise", "weights", "block", WF.weight_noise,
-              (0, 0.25, 0.5, 1, 2, 4), "noise / standard deviation of the weights", "not sure",
+              (0, 0.25, 0.5, 1, 2, 4), "noise / standard deviation of the weights", "broken layer",
               "normal noise added to a block's weights"),
         Fault("dropped_block", "weights", "block", WF.dropped_block,
               (0, 0.25, 0.5, 0.75, 0.9, 1), "share of the branch that is lost",
@@ -158,7 +159,7 @@ FAULTS: dict[str, Fault] = {
               (0, 0.3, 0.6, 0.9, 1.2, 1.5), "power of ten", "exploding",
               "a block's weights in a wrong unit, all too large"),
         Fault("quantised_block", "weights", "block", WF.quantised,
-              (32, 4, 3, 2, 1.585, 1), "bits", "not sure",
+              (32, 4, 3, 2, 1.585, 1), "bits", "broken layer",
               "weights of a block rounded too coarsely"),
         Fault("quantised_network", "weights", "network", WF.quantised,
               (32, 5, 4, 3, 2, 1), "bits", "not sure", "all weights rounded too coarsely"),
