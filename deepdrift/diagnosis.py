@@ -38,8 +38,8 @@ ADVICE = {
     "exploding": "Everything before this layer is normal and its output is too large: look at its "
     "weights and normalisation.",
     "invalid numbers": "NaN or infinity: look for overflow or damaged weights in this layer.",
-    "unusual inputs": "Known good inputs still pass as normal, so the layers are sound: look at the "
-    "inputs.",
+    "unusual inputs": "Known good inputs still pass as normal, so the layers are sound: look at "
+    "the inputs.",
     "not sure": "The evidence fits no pattern well; look at the profile.",
 }
 
@@ -248,6 +248,7 @@ class NormalShape:
 
     Examples
     --------
+    >>> import torch
     >>> normal = NormalShape.of({"a": torch.tensor([[3.0, 4.0], [6.0, 8.0], [0.0, 1.0]])})
     >>> [round(v, 2) for v in normal.compare("a", torch.tensor([[1.0, 0.0], [1.0, 2.0]]))]
     [0.2, 0.5]
