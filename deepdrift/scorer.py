@@ -89,11 +89,12 @@ class StateScorer:
         """
         states = as_states(states)
         self._check_layers(states)
-        if self._own_fit:  # made by `calibrate` for itself
-            self._forget()
-        self._check_widths(states)
-        blocks = SCORES[self.score_name]
         innovation, distance = self.innovation, self.distance
+        if self._own_fit:  # what `calibrate` fitted for itself is no beginning
+            innovation = distance = None
+        else:
+            self._check_widths(states)
+        blocks = SCORES[self.score_name]
         if "distance" in blocks:
             fresh = LayerDistance().fit(states, labels)
             distance = fresh if distance is None else distance.merge(fresh)
@@ -101,7 +102,7 @@ class StateScorer:
             innovation = (innovation or Innovation()).partial_fit(states)
         self.innovation, self.distance = innovation, distance
         self.widths = {k: v.shape[1] for k, v in states.items()}
-        self.calibration_scores, self.calibration = {}, None
+        self.calibration_scores, self.calibration, self._own_fit = {}, None, False
         return self
 
     def calibrate(
@@ -133,7 +134,8 @@ class StateScorer:
             return {k: v[index.to(v.device)] for k, v in states.items()}
 
         if own_fit:
-            self._forget()
+            if self.score_name == "velocity":
+                self._peak_velocity(states)  # or the error, before anything is forgotten
             fit_labels = None if labels is None or not len(rows_fit) else labels[rows_fit]
             self.partial_fit(rows(rows_fit) if len(rows_fit) else states, fit_labels)
             self._own_fit = True
@@ -277,10 +279,6 @@ class StateScorer:
             layers[bad, i] = math.inf
             fused = fused.masked_fill(bad, math.inf)
         return layers, fused
-
-    def _forget(self) -> None:
-        self.innovation = self.distance = None
-        self.widths, self._own_fit = {}, False
 
     @property
     def _n_tails(self) -> int:

@@ -143,6 +143,9 @@ def test_workers_that_share_a_fit_pool_their_calibration():
     assert same_scores(merged, left)  # not counted twice
     assert merged.calibration.keys() == left.calibration.keys()
     for key, values in merged.calibration.items():
+        if key.startswith("shape."):  # of use to diagnoses only: that of the first
+            assert torch.equal(values, left.calibration[key])
+            continue
         assert torch.equal(values, torch.cat([left.calibration[key], right.calibration[key]]))
     assert left.calibration["first.distance"].shape == (30, 3)  # the inputs are as before
 

@@ -387,6 +387,22 @@ def test_a_failed_calibration_changes_nothing():
         assert torch.equal(scorer.read(new).score, before)
 
 
+def test_refused_data_do_not_cost_an_own_fit():
+    """What `calibrate` fitted for itself is replaced by the next fit, not by a failed one."""
+    scorer, new = calibrated("fused"), states_of(10, 8)
+    before = scorer.read(new).score
+    spoiled = states_of(50)
+    spoiled["b"][0, 0] = math.nan
+    with pytest.raises(CalibrationError):
+        scorer.partial_fit(spoiled)
+    assert torch.equal(scorer.read(new).score, before)
+    raw, wide = calibrated("velocity"), states_of(400) | {"b": torch.rand(400, 7)}
+    before = raw.read(new).score
+    with pytest.raises(StateError, match="equal widths"):
+        raw.calibrate(wide)
+    assert torch.equal(raw.read(new).score, before)
+
+
 def test_a_refused_partial_fit_changes_nothing():
     scorer = StateScorer().partial_fit(states_of(100), torch.arange(100) % 4)
     before = scorer.innovation.score(states_of(5)), scorer.distance.score(states_of(5))

@@ -46,8 +46,10 @@ _CNN_LAYERS = ("stem", *(f"blocks.{i}" for i in range(6)))
 _VIT_LAYERS = ("patch", *(f"blocks.{i}" for i in range(5)))
 NETWORK_LAYERS: dict[str, tuple[str, ...]] = {
     "cnn": _CNN_LAYERS,
+    "cnn-cue": _CNN_LAYERS,
     "cnn-holdout": _CNN_LAYERS,
     "vit": _VIT_LAYERS,
+    "vit-cue": _VIT_LAYERS,
     "vit-holdout": _VIT_LAYERS,
 }
 """Name of every shipped network -> the layers worth watching, in execution order."""
@@ -142,8 +144,9 @@ def load_network(name: str, *, root: str | Path | None = None) -> nn.Module:
 
     Parameters
     ----------
-    name : {"cnn", "cnn-holdout", "vit", "vit-holdout"}
-        Residual CNN or vision transformer; ``-holdout`` never saw sandals (5) and bags (8).
+    name : {"cnn", "cnn-cue", "cnn-holdout", "vit", "vit-cue", "vit-holdout"}
+        Residual CNN or vision transformer; ``-holdout`` never saw sandals (5) and bags (8);
+        ``-cue`` learnt a mark on the border (:mod:`deepdrift.lab.cue`) instead of garments.
     root : path, optional
         See :func:`data_folder`.
 
@@ -152,7 +155,7 @@ def load_network(name: str, *, root: str | Path | None = None) -> nn.Module:
     nn.Module
         Images (N, 1, 28, 28) in [0, 1] -> logits (N, K). It carries three attributes:
         ``classes`` (tuple of int: the Fashion-MNIST label of each logit), ``class_names``, and
-        ``test_accuracy`` (on the test images of those classes, out of 10,000).
+        ``test_accuracy`` (on the test images of those classes, out of 10,000, as they are).
 
     Raises
     ------
