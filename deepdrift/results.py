@@ -23,7 +23,7 @@ class Calibration:
     method : str
         Rule behind ``threshold``: conformal, quantile or iqr.
     threshold : float
-        A sample is flagged if its score lies above.
+        A sample is flagged if its score lies above (a raw velocity also if it is unusually small).
     mean, std, q25, q75, iqr, iqr_threshold : float
         Of the scores of the ``n_samples`` normal samples.
     """
