@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from matplotlib import pyplot
 from matplotlib.figure import Figure
 
+import deepdrift
 from deepdrift.lab import plots
 from deepdrift.lab.evaluation import Estimate, EvaluationError
 
@@ -57,6 +58,12 @@ FIGURES = {
     ),
     "heatmap": lambda: plots.heatmap(
         RNG.uniform(size=(16, 8)), LONG, LAYERS, "Nobody wins everywhere", middle=0.5
+    ),
+    "drift_profile": lambda: plots.drift_profile(
+        {"": {name: 4.0 * i - 3 for i, name in enumerate(LAYERS)}}, "One layer after the other"
+    ),
+    "drift_profile_lines": lambda: plots.drift_profile(
+        {"blur": [1.0, 9.0, np.inf], "digits": [5.0, 8.0, 30.0]}, "Two"
     ),
     "realised_rate": lambda: plots.realised_rate(
         [0.01, 0.05, 0.2],
@@ -315,3 +322,56 @@ def test_a_notebook_sees_one_figure_of_full_size(monkeypatch):
         assert outputs[0].data["text/plain"] == "<Figure size 800x300 with 1 Axes>"
         png = io.BytesIO(base64.b64decode(outputs[0].data["image/png"])).read()
         assert struct.unpack(">II", png[16:24]) == (800, 300)
+
+
+def test_a_drift_profile_shows_every_drift_and_the_threshold(ax):
+    bars = plots.draw_drift_profile(ax, {"": {"stem": -1.0, "head": np.nan, "tail": 6.0}})[""]
+    top = ax.get_ylim()[1]
+    assert [bar.get_height() for bar in bars] == [-1.0, top, 6.0]
+    assert bars[0].get_facecolor() != bars[1].get_facecolor() == bars[2].get_facecolor()
+    assert {"stem", "head", "tail", "threshold 3", "not finite"} <= set(words(ax))
+    assert any(set(line.get_ydata()) == {3.0} for line in ax.get_lines())
+
+
+@pytest.mark.parametrize(
+    "profile",
+    [
+        [1.0, 9.0],
+        torch.tensor([1.0, 9.0]),
+        {"layer 0": 1.0, "layer 1": 9.0},
+        {"layer 0": {"drift": 1.0, "slope": 0.0}, "layer 1": {"drift": 9.0, "slope": 0.0}},
+        deepdrift.diagnose_drift([1.0, 9.0]),
+    ],
+)
+def test_whatever_holds_drifts_can_be_plotted(profile):
+    assert deepdrift.plot_drift_profile(profile) is None
+    (axes,) = pyplot.gcf().axes
+    assert [bar.get_height() for bar in axes.patches] == [1.0, 9.0]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["layer 0", "layer 1"]
+
+
+@pytest.mark.parametrize(
+    ("profile", "message"),
+    [
+        ([], "at least one layer, got none"),
+        ("high", "one drift per layer, got 'high'"),
+        ({"stem": {"slope": 1.0}}, "a mapping with 'drift'"),
+        (3.0, "one drift per layer, got 3.0"),
+    ],
+)
+def test_what_is_no_profile_is_refused(profile, message):
+    with pytest.raises(plots.PlotError, match=message):
+        deepdrift.plot_drift_profile(profile)
+    assert pyplot.get_fignums() == []
+
+
+def test_profiles_of_one_figure_share_their_layers(ax):
+    with pytest.raises(plots.PlotError, match="profile of 'b': expected layers"):
+        plots.draw_drift_profile(ax, {"a": [1.0], "b": [1.0, 2.0]})
+    with pytest.raises(plots.PlotError, match="at least one profile, got none"):
+        plots.draw_drift_profile(ax, {})
+
+
+def test_one_extreme_value_does_not_squeeze_the_histogram():
+    edges = plots.histogram_edges(np.r_[np.arange(999.0), 1e6])
+    assert 990 <= edges[-1] <= 999
