@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
-from deepdrift.errors import StateError
+from deepdrift.errors import NotFittedError, StateError
 
 THRESHOLD = 3.0
 JUMP = 0.6  # a broken layer reaches this share of the peak at once, after silence
@@ -115,20 +115,22 @@ def diagnose_drift(
                                                 or states of the wrong length)
     first layer 0.6 to 0.8 of the peak          geometric collapse
     first layer below 0.6 of the peak           novel class
-    between two of these, or unusually small    not sure
+    between two of these, or unusually small;   not sure
+    two layers, the first calm
     =========================================== ================================================
 
     Parameters
     ----------
     profile : sequence of float or LayerEvidence, mapping of name to float, or Tensor
-        From the first layer to the last; any number of layers.
+        From the first layer to the last; two layers or more.
     threshold : float
-        Drift from which a layer counts as unusual.
+        Drift from which a layer counts as unusual; positive.
 
     Raises
     ------
     StateError
-        For an empty profile or values that are no numbers.
+        For fewer than two layers, values that are no numbers, or a threshold that is not
+        positive.
 
     Examples
     --------
@@ -138,7 +140,14 @@ def diagnose_drift(
     sensor failure, starting at stem: the first layer shows 1.00 of the peak. Look at the inputs: \
 camera, preprocessing, units. Runner-up: geometric collapse.
     """
+    if not 0 < threshold < math.inf:
+        raise StateError(f"threshold: expected a positive number, got {threshold!r}")
     layers = _layers(profile)
+    if len(layers) < 2:
+        raise StateError(
+            "profile: a diagnosis compares layers, expected at least two, got "
+            f"{layers[0].name!r} alone; watch more layers"
+        )
     z = [layer.drift for layer in layers]
 
     def verdict(
@@ -166,12 +175,14 @@ camera, preprocessing, units. Runner-up: geometric collapse.
             return verdict("not sure", start, f"{share:.2f} of the peak is reached at once",
                            "broken layer", 0.0)  # fmt: skip
         sure = min(1.0, abs(share - JUMP) / (1 - JUMP))
-        if share < JUMP or len(z) == 2:
+        if share < JUMP:
             return verdict("spurious correlation", start,
                            f"early layers are calm, then drift grows to {peak:.1f}",
                            "novel class", sure)  # fmt: skip
         name, why = _broken(layers[start])
         reason = f"drift jumps from {z[start - 1]:.1f} to {z[start]:.1f}{why}"
+        if len(z) == 2 and not why:  # the last layer always is the peak
+            return verdict("not sure", start, reason, name, 0.0)
         return verdict(name, start, reason, "spurious correlation", sure)
 
     if layers[0].length > BRIGHTER or layers[0].length < 1 / BRIGHTER:
@@ -184,7 +195,10 @@ camera, preprocessing, units. Runner-up: geometric collapse.
         if abs(share - border) < UNCERTAIN:
             return verdict("not sure", 0, reason, above, 0.0)
         if share > border:
-            return verdict(above, 0, reason, below, min(1.0, (share - border) / 0.2))
+            nearer = above == "geometric collapse" and SENSOR - share < share - border
+            distance = SENSOR - share if nearer else share - border
+            runner_up = "sensor failure" if nearer else below
+            return verdict(above, 0, reason, runner_up, min(1.0, distance / 0.2))
     return verdict("novel class", 0, reason, "geometric collapse", min(1.0, (NOVEL - share) / 0.2))
 
 
@@ -213,7 +227,13 @@ def with_probe(diagnosis: Diagnosis, probe: Diagnosis) -> Diagnosis:
         return diagnosis
     if probe.name == "stable":
         return replace(diagnosis, name="unusual inputs", runner_up=diagnosis.name, confidence=1.0)
-    return replace(probe, runner_up=diagnosis.name)
+    if probe.name not in (*INSIDE, "not sure"):  # good inputs fail: it cannot be the inputs
+        probe = replace(probe, name="broken layer", runner_up=probe.name)
+    return (
+        probe
+        if diagnosis.name in (probe.name, "not sure")
+        else replace(probe, runner_up=diagnosis.name)
+    )
 
 
 def _broken(layer: LayerEvidence) -> tuple[str, str]:
@@ -228,9 +248,11 @@ def _broken(layer: LayerEvidence) -> tuple[str, str]:
 def _layers(profile: object) -> tuple[LayerEvidence, ...]:
     if isinstance(profile, Tensor):
         profile = profile.tolist()
-    if isinstance(profile, Mapping):
-        profile = [LayerEvidence(str(k), float(v)) for k, v in profile.items()]
     try:
+        if isinstance(profile, str | bytes):
+            raise TypeError("text is no profile")
+        if isinstance(profile, Mapping):
+            profile = [LayerEvidence(str(k), float(v)) for k, v in profile.items()]
         layers = tuple(
             v if isinstance(v, LayerEvidence) else LayerEvidence(f"layer {i}", float(v))
             for i, v in enumerate(profile)
@@ -272,7 +294,19 @@ class NormalShape:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], layers: Sequence[str]) -> NormalShape:
-        """Inverse of `to_tensors`; ``layers`` gives the names in order."""
+        """Inverse of `to_tensors`; ``layers`` gives the names in order.
+
+        Raises
+        ------
+        NotFittedError
+            If the tensors hold no shape, as those of older references.
+        """
+        missing = [k for i, k in enumerate(layers) if f"shape.{i}.length" not in tensors]
+        if missing:
+            raise NotFittedError(
+                f"diagnose: the calibration holds no shape of normal states for {missing}; it was "
+                "saved by an older version: calibrate again"
+            )
         return cls(
             {k: tensors[f"shape.{i}.length"][0] for i, k in enumerate(layers)},
             {k: tensors[f"shape.{i}.spread"] for i, k in enumerate(layers)},

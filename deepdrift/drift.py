@@ -7,7 +7,7 @@ layer and for every batch size. That is what an alarm state machine and a diagno
    it (`deepdrift.fusion`), tails included.
 2. Its rank among the normal samples of the second calibration half, as a normal score
    ``z = Phi^-1((1 + 2 #{T_i < T} + #{T_i = T}) / (2 (n + 1)))``; beyond the largest of them the
-   tail probability falls by ``exp(-excess / 4)``, the law of two fully dependent p-values.
+   tail probability is ``exp(-excess / 4) / (n + 1)``, the law of two fully dependent p-values.
 3. A batch of N: ``mean(z) sqrt(N / (1 + N / n))`` (Stouffer 1949). ``1 + N / n`` pays for the
    calibration set being finite: with n samples no batch can be known better than that.
 """
@@ -32,7 +32,7 @@ class NormalScore:
     normal : Tensor, shape (n, K)
         Statistic of normal samples, finite.
     decay : float
-        The tail probability beyond the largest falls by ``exp(-decay * excess)``.
+        The tail probability beyond the largest is ``exp(-decay * excess) / (n + 1)``.
 
     Examples
     --------
@@ -52,6 +52,7 @@ class NormalScore:
         below = torch.searchsorted(self._ordered, queries).double()
         up_to = torch.searchsorted(self._ordered, queries, right=True).double()
         upper = 1 - (1 + below + up_to) / (2 * (n + 1))
+        upper = torch.where(below == n, 1 / (n + 1), upper)  # continues where the largest ends
         excess = (queries - self._ordered[:, -1:]).nan_to_num(0.0).clamp(min=0)
         z = _normal_quantile_from_log_tail(upper.log() - self._decay * excess)
         return torch.where(queries.isfinite(), z, math.inf).T

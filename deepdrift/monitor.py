@@ -115,7 +115,7 @@ class DeepDriftMonitor:
         learned = StateScorer(self._scorer.score_name, self.alpha, self._scorer.across_widths)
         for states, labels in self._batches(loader, max_batches):
             learned.partial_fit(states, labels)
-        self._scorer, self._fitted_apart = learned, True
+        self._scorer, self._fitted_apart, self._watch = learned, True, None
         return self
 
     def calibrate(
@@ -150,10 +150,12 @@ class DeepDriftMonitor:
         given = [y for _, y in batches if y is not None]
         labels = torch.cat(given) if len(given) == len(batches) else None
         if self._fitted_apart:
-            return self._scorer.calibrate(states, labels, method)
+            calibration = self._scorer.calibrate(states, labels, method)
+            self._watch = None  # its history is on another scale
+            return calibration
         learned = StateScorer(self._scorer.score_name, self.alpha, self._scorer.across_widths)
         learned.calibrate(states, labels, method)
-        self._scorer = learned
+        self._scorer, self._watch = learned, None
         return learned.calibration
 
     # Scoring
@@ -251,6 +253,8 @@ class DeepDriftMonitor:
         alerts : list of Event
             State changes of this step; each prints as one sentence.
         """
+        if self.calibration is None:
+            raise NotFittedError("monitor: call calibrate(loader) on normal data first")
         states = self.states(batch)
         layers, fused = self._scorer.drift(states)
         if self._watch is None:
@@ -268,11 +272,13 @@ class DeepDriftMonitor:
             Known good inputs, for example calibration images. They tell a broken network from
             strange inputs (`deepdrift.diagnosis.with_probe`).
         """
+        if self.calibration is None:
+            raise NotFittedError("monitor: call calibrate(loader) on normal data first")
         states = self.states(batch)
         return self._scorer.diagnose(states, None if probe is None else self.states(probe))
 
     def reset_stream(self) -> None:
-        """Start the alarm state machines afresh."""
+        """Start the alarm state machines afresh, as a new fit, calibration or reference does."""
         self._watch = None
 
     # Keeping
@@ -344,7 +350,7 @@ class DeepDriftMonitor:
         scorer.innovation, scorer.distance = reference.innovation, reference.distance
         if reference.calibration:
             scorer.set_calibration(reference.calibration, method)
-        self._scorer, self._fitted_apart = scorer, True
+        self._scorer, self._fitted_apart, self._watch = scorer, True, None
 
     def _fingerprint(self, widths: dict[str, int]) -> Fingerprint:
         counts = (

@@ -273,6 +273,8 @@ class StateScorer:
             raise StateError("drift: score='velocity' has none; use 'fused'")
         states = as_states(states)
         self._check_widths(states)
+        if not len(next(iter(states.values()))):
+            raise StateError("batch: expected at least one sample, got none")
         layers, fused = self._drift.per_sample(self._block_scores(states))
         for i, state in enumerate(states.values()):
             bad = ~torch.isfinite(state).all(dim=1).cpu()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypedDict
 
+from deepdrift.errors import StateError
 from deepdrift.fsm import DriftObserver, Event, ObserverConfig, State, Step
 
 
@@ -48,18 +49,33 @@ class Watch:
 
     def __init__(self, layers: Sequence[str], config: ObserverConfig | None = None) -> None:
         self.config = config or ObserverConfig()
-        self._observers = {name: DriftObserver(self.config, name) for name in (*layers, FUSED)}
+        self._layers = tuple(layers)
+        self._observers = [DriftObserver(self.config, name) for name in (*layers, FUSED)]
 
     def update(
         self, drifts: Sequence[float], fused: float, step: int | None = None
     ) -> tuple[Status, list[Event]]:
-        """Feed the drifts of one batch; returns the status and what has just changed."""
-        observers = self._observers.values()
-        values = [*drifts, fused]
-        steps = [o.update(v, step) for o, v in zip(observers, values, strict=True)]
-        rows = {name: _status(s) for name, s in zip(self._observers, steps, strict=True)}
-        total = rows.pop(FUSED)
-        return Status(rows, total), [s.event for s in steps if s.event is not None]
+        """Feed the drifts of one batch; returns the status and what has just changed.
+
+        Raises
+        ------
+        StateError
+            Unless there is one number per layer. No observer has moved then.
+        ObserverError
+            For a step that does not increase. No observer has moved then either.
+        """
+        try:
+            values = [float(v) for v in (*drifts, fused)]
+        except (TypeError, ValueError) as error:
+            raise StateError(f"drifts: expected numbers, got {drifts!r}, {fused!r}") from error
+        if len(values) != len(self._observers):
+            raise StateError(
+                f"drifts: expected one per layer {list(self._layers)}, got {len(values) - 1}"
+            )
+        steps = [o.update(v, step) for o, v in zip(self._observers, values, strict=True)]
+        *rows, total = map(_status, steps)
+        status = Status(dict(zip(self._layers, rows, strict=True)), total)
+        return status, [s.event for s in steps if s.event is not None]
 
 
 def _status(step: Step) -> LayerStatus:
