@@ -1,5 +1,7 @@
 """DeepDrift: learn, teach and practise watching a neural network from the inside."""
 
+from typing import Any
+
 from deepdrift.calibration import (
     combine_p_values,
     conformal_p_values,
@@ -74,6 +76,7 @@ __all__ = [
     "false_alarms_per_1000",
     "iqr_threshold",
     "list_layers",
+    "plot_drift_profile",
     "quantile_threshold",
     "record",
     "replay",
@@ -83,3 +86,16 @@ __all__ = [
     "temporal_velocity",
     "threshold_for_rate",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """The one name that needs matplotlib, imported when it is first asked for."""
+    if name == "plot_drift_profile":
+        from deepdrift.lab.plots import plot_drift_profile
+
+        return plot_drift_profile
+    raise AttributeError(f"module 'deepdrift' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
