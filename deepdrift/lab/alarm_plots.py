@@ -23,39 +23,28 @@ LOOKS = {
 }
 
 
-def draw_trace(
-    ax: Axes,
-    trace: Trace,
-    config: ObserverConfig,
-    onset: int | None = None,
-    *,
-    limits: tuple[float, float] | None = None,
-    n_steps: int | None = None,
-) -> None:
-    """Draw a stream with its thresholds, the states as shading, and the onset of the shift."""
+def draw_trace(ax: Axes, trace: Trace, config: ObserverConfig, onset: int | None = None) -> None:
+    """Draw a stream with its thresholds, the states as shading, and the onset of the shift.
+
+    The limits of the axes stay as they are.
+    """
     steps, values = trace.steps, trace.values
-    top = n_steps or len(values)
     for state in (State.WARNING, State.ALERT, State.INVALID):
         inside = trace.states == state
         if inside.any():  # each step is shaded up to the next one
-            edges, on = np.append(steps, steps[-1] + 1), np.append(inside, inside[-1])
-            ax.fill_between(edges, 0, 1, where=on, step="post", color=LOOKS[state][2], alpha=0.22,
-                            linewidth=0, transform=ax.get_xaxis_transform())  # fmt: skip
+            edges, on = np.append(steps, steps[-1] + 1), np.append(inside, False)
+            on[1:] |= inside
+            ax.fill_between(edges, 0, 1, where=on, color=LOOKS[state][2], alpha=0.22, linewidth=0,
+                            transform=ax.get_xaxis_transform())  # fmt: skip
     ax.plot(steps, values, color=plots.INK, linewidth=1.1)
     lost = ~np.isfinite(values)
-    if limits is None:
-        finite = values[~lost]
-        low, high = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
-        limits = (min(low, -2.5), max(high, config.theta_high) * 1.08)
     if lost.any():
-        ax.plot(steps[lost], np.full(lost.sum(), limits[1]), "X", color=plots.BLACK, clip_on=False)
-    for level, name in ((config.theta_high, "theta_high"), (config.theta_low, "theta_low")):
-        ax.axhline(level, color=plots.VERMILLION if name == "theta_high" else plots.GREEN,
-                   linestyle=(0, (5, 3)), linewidth=1.3)  # fmt: skip
-    if onset is not None and onset < top:
+        top = ax.get_ylim()[1]
+        ax.plot(steps[lost], np.full(lost.sum(), top), "X", color=plots.BLACK, clip_on=False)
+    for level, colour in ((config.theta_high, plots.VERMILLION), (config.theta_low, plots.GREEN)):
+        ax.axhline(level, color=colour, linestyle=(0, (5, 3)), linewidth=1.3)
+    if onset is not None:
         ax.axvline(onset, color=plots.BLUE, linestyle=(0, (1, 2)), linewidth=1.8)
-    ax.set_xlim(0, top)
-    ax.set_ylim(*limits)
 
 
 def draw_latest(ax: Axes, trace: Trace, limits: tuple[float, float]) -> None:
@@ -70,7 +59,6 @@ def draw_layer_bars(
     ax: Axes,
     drifts: Sequence[float],
     states: Sequence[str],
-    layers: Sequence[str],
     config: ObserverConfig,
     limits: tuple[float, float],
 ) -> None:
@@ -81,9 +69,6 @@ def draw_layer_bars(
     ax.barh(range(len(values)), shown, color=colours, height=0.7)
     ax.axvline(0, color=plots.INK, linewidth=0.8)
     ax.axvline(config.theta_high, color=plots.VERMILLION, linestyle=(0, (5, 3)), linewidth=1.3)
-    ax.set_yticks(range(len(values)), layers, fontsize=9)
-    ax.set_xlim(*limits)
-    ax.set_ylim(len(values) - 0.4, -0.6)
 
 
 def alarm_traces(
@@ -103,6 +88,11 @@ def alarm_traces(
     with plots.figure() as fig:
         axes = np.atleast_1d(fig.subplots(len(rows), 1, sharex=True))
         for ax, (name, (trace, config, onset)) in zip(axes, rows.items(), strict=True):
+            finite = trace.values[np.isfinite(trace.values)]
+            ax.set_xlim(0, len(trace.values))
+            ax.set_ylim(
+                min(finite.min(initial=0), -2.5), 1.08 * finite.max(initial=config.theta_high)
+            )
             draw_trace(ax, trace, config, onset)
             ax.set_ylabel(name, rotation=0, ha="right", va="center")
             ax.locator_params(axis="y", nbins=3)
@@ -127,7 +117,8 @@ def draw_delay_curves(
         ax.fill_between(x, curve.delay_low[order], curve.delay_high[order], color=colour,
                         alpha=0.18, linewidth=0)  # fmt: skip
     ax.set_xscale("log")
-    ax.set_yscale("symlog", linthresh=10)
+    ax.set_yscale("log")
+    ax.set_ylim(3, 500)
     ax.set(xlabel="false alarms per 1,000 steps", title=title)
     ax.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     ax.yaxis.set_major_formatter(lambda y, _: f"{y:g}")

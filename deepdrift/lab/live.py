@@ -142,6 +142,8 @@ alarms before.
             raise ExplorerError(
                 f"streams: expected one or several of equal length >= 1, got {sorted(lengths)}"
             )
+        if len({s.layers for s in self._streams.values()}) != 1:
+            raise ExplorerError("streams: expected the same layers in all of them")
         self._base = config or ObserverConfig()
         self._cache: tuple[Any, Replayed] | None = None
         base, self._last = self._base, lengths.pop() - 1
@@ -267,32 +269,35 @@ alarms before.
         body = html.escape("\n".join(shown))
         self.log.value = f"<pre role='log' style='line-height:1.3'>{body}</pre>"
 
+    def _wipe(self) -> None:
+        """Remove what was drawn; the axes and their ticks, slow to make, are the same for ever."""
+        for ax in self._axes:
+            for artist in [*ax.lines, *ax.collections, *ax.patches]:
+                artist.remove()
+        if not self._axes[0].get_xlabel():
+            left, right = self._axes
+            left.set(xlabel="step", ylabel="fused drift")
+            left.set(xlim=(0, self._last + 1), ylim=self._limits)
+            right.set(xlabel="drift", title="layers now", xlim=self._limits)
+            layers = next(iter(self._streams.values())).layers
+            right.set_yticks(range(len(layers)), layers, fontsize=9)
+            right.set_ylim(len(layers) - 0.4, -0.6)
+
     def _draw(self, axes: list[Any], step: int, stream: str | None = None, **values: Any) -> None:
         left, right = axes
         recorded = self._stream(stream)
         run = self._run(step=step, **({} if stream is None else {"stream": stream}), **values)
-        onset = recorded.onset if recorded.onset is not None and step >= recorded.onset else None
-        left.set(xlabel="step", ylabel="fused drift")
-        right.set_xlabel("drift")
         if run is None:
             left.plot(recorded.fused[: step + 1], color=plots.GREY, linewidth=1.1)
-            left.set(xlim=(0, self._last + 1), ylim=self._limits)
             left.set_title("theta_low above theta_high: no monitor runs")
-            right.set_axis_off()
             return
         known = _until(run.fused, step)
-        alarm_plots.draw_trace(
-            left, known, run.config, onset, limits=self._limits, n_steps=self._last + 1
-        )
+        onset = recorded.onset if recorded.onset is not None and step >= recorded.onset else None
+        alarm_plots.draw_trace(left, known, run.config, onset)
         alarm_plots.draw_latest(left, known, self._limits)
-        state = known.states[-1]
-        left.set_title(f"step {step}: {state}")
+        left.set_title(f"step {step}: {known.states[-1]}")
         states = [t.states[step] for t in run.layers]
-        drifts = recorded.drifts[step]
-        alarm_plots.draw_layer_bars(
-            right, drifts, states, recorded.layers, run.config, self._limits
-        )
-        right.set_title("layers now")
+        alarm_plots.draw_layer_bars(right, recorded.drifts[step], states, run.config, self._limits)
 
 
 def _until(trace: Trace, step: int) -> Trace:

@@ -103,7 +103,7 @@ def detectors(rivals: bool = True) -> dict[str, tuple[FirstAlarms, Array]]:
     if rivals:
         drift = require("river.drift", "lab")
         levels = np.array([1.5, 2.5, 3.5, 4.5, 6.0, 8.0])
-        deltas = np.array([0.0002, 0.002, 0.02, 0.1, 0.3, 0.7])
+        deltas = np.array([0.0002, 0.002, 0.02, 0.1, 0.3, 0.7, 0.95])
         found["river Page-Hinkley"] = _rival(
             lambda level: drift.PageHinkley(
                 min_instances=20, delta=0.5, threshold=level, alpha=1.0, mode="up"

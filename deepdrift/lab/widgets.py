@@ -204,14 +204,18 @@ class Explorer:
             return
         values = self.values
         with plots.style():
-            for ax in self._axes:
-                ax.clear()
+            self._wipe()
             self._draw(self._axes, **values)
             buffer = io.BytesIO()
             # savefig would draw everything twice; level 1 compresses three times faster than 6
             self._canvas.print_png(buffer, pil_kwargs={"compress_level": 1})
         self.image.value = buffer.getvalue()
         self.status.value = f"<p role='status'>{html.escape(self._sentence(**values))}</p>"
+
+    def _wipe(self) -> None:
+        """Make room for the next picture; where the axes stay, override it to keep their ticks."""
+        for ax in self._axes:
+            ax.clear()
 
     def _repr_mimebundle_(
         self, include: Any = None, exclude: Any = None, **kwargs: Any

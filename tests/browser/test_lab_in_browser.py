@@ -56,3 +56,29 @@ def test_first_notebook_runs_and_its_slider_answers(server):
             page.screenshot(path=shot)
     assert watch.errors == []
     assert watch.foreign == []
+
+
+def test_live_monitor_plays_to_an_alert_and_its_log_follows_a_slider(server):
+    with lab.browser_page() as page:
+        watch = lab.watch_page(page, server)
+        lab.open_notebook(page, server, "04_alarms.ipynb")
+        lab.run_all(page)
+        view = lab.explorer(page)
+        lamp, log = view.locator(".dd-lamp"), view.locator(".dd-log")
+
+        lab.move_slider(page, view, "Home")  # step 0
+        expect(lamp).to_contain_text("NORMAL")
+        view.locator(".widget-play button").first.click()
+        expect(lamp).to_contain_text("ALERT", timeout=60_000)
+        view.locator(".widget-play button").nth(1).click()  # pause
+
+        lab.move_slider(page, view, "End")
+        lines = log.inner_text()
+        assert "ALERT [fused]" in lines
+        lab.move_slider(page, view, "Home", slider=1)  # theta_high at its lowest
+        expect(log).not_to_have_text(lines)
+
+        if shot := os.environ.get("DEEPDRIFT_SCREENSHOT"):
+            page.screenshot(path=shot)
+    assert watch.errors == []
+    assert watch.foreign == []
