@@ -50,7 +50,7 @@ def as_states(states: StatesLike, at_least: int = 1) -> dict[str, Tensor]:
 def spatial_velocity(states: StatesLike, across_widths: str | None = None) -> Tensor:
     """Distance between the states of consecutive layers, for each sample.
 
-    ``v_l = ||z_{l+1} - z_l||_2`` (seed definition of DeepDrift's spatial velocity).
+    ``v_l = ||z_{l+1} - z_l||_2`` (the spatial velocity that DeepDrift published).
 
     Parameters
     ----------
