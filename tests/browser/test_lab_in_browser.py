@@ -65,18 +65,25 @@ def test_live_monitor_plays_to_an_alert_and_its_log_follows_a_slider(server):
         lab.run_all(page)
         view = lab.explorer(page)
         lamp, log = view.locator(".dd-lamp"), view.locator(".dd-log")
+        status, image = view.locator(".dd-status"), view.locator("img.dd-image")
 
         lab.move_slider(page, view, "Home")  # step 0
-        expect(lamp).to_contain_text("NORMAL")
-        view.locator(".widget-play button").first.click()
+        expect(status).to_contain_text("NORMAL at step 0")
+        expect(log).to_have_text("no alerts so far")
+        play = view.locator(".widget-play button").first
+        play.click()
         expect(lamp).to_contain_text("ALERT", timeout=60_000)
-        view.locator(".widget-play button").nth(1).click()  # pause
+        play.click()  # pause; the second button would stop and go back to step 0
 
         lab.move_slider(page, view, "End")
-        lines = log.inner_text()
-        assert "ALERT [fused]" in lines
-        lab.move_slider(page, view, "Home", slider=1)  # theta_high at its lowest
+        expect(status).to_contain_text("delay")
+        expect(log).to_contain_text("ALERT")
+        lines, picture = log.inner_text(), image.get_attribute("src")
+        lab.move_slider(page, view, "End", slider=1)  # theta_high at its highest: out of reach
+        expect(status).to_contain_text("no alert in the")
+        expect(lamp).not_to_contain_text("ALERT")
         expect(log).not_to_have_text(lines)
+        expect(image).not_to_have_attribute("src", picture)
 
         if shot := os.environ.get("DEEPDRIFT_SCREENSHOT"):
             page.screenshot(path=shot)
