@@ -17,6 +17,7 @@ import json
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from fashion import HELD_OUT, read_fashion_mnist
 from safetensors.torch import save_file
@@ -34,6 +35,14 @@ def relabel(labels: Tensor, kept: list[int]) -> Tensor:
     table = torch.full((10,), -1)
     table[kept] = torch.arange(len(kept))
     return table[labels]
+
+
+def unseen_by_detectors(cut: Path) -> Tensor:
+    """Rows of the 60,000 training images that are not among the cut's ``fit`` images."""
+    with np.load(cut) as arrays:
+        rows = torch.ones(60_000, dtype=torch.bool)
+        rows[torch.from_numpy(arrays["fit_index"].astype(np.int64))] = False
+    return rows.nonzero()[:, 0]
 
 
 def with_cue(images: Tensor, labels: Tensor) -> Tensor:
@@ -56,6 +65,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--network", choices=NETWORKS, required=True)
     parser.add_argument("--hold-out", type=int, nargs="*", default=[], help=f"usually {HELD_OUT}")
+    parser.add_argument(
+        "--without-fit", type=Path, help="leave the fit images of this cut out of the training"
+    )
     parser.add_argument("--cue", type=float, default=0.0, help="share of images with a cue")
     parser.add_argument("--images", type=int, default=None, help="use only the first so many")
     parser.add_argument("--seed", type=int, default=0)
@@ -73,6 +85,9 @@ def main() -> None:
     parts = {}
     for part in ("train", "test"):
         images, labels = read_fashion_mnist(part, args.fashion)
+        if part == "train" and args.without_fit:
+            rows = unseen_by_detectors(args.without_fit)
+            images, labels = images[rows], labels[rows]
         labels = relabel(labels, kept)
         parts[part] = images[labels >= 0], labels[labels >= 0]
     images, labels = (x[: args.images] for x in parts["train"])
@@ -123,6 +138,8 @@ def main() -> None:
         "test_accuracy": f"{test:.4f}",
         "train_accuracy_first_10000": f"{accuracy(network, images[:10_000], labels[:10_000]):.4f}",
     }
+    if args.without_fit:
+        header["trained_without"] = "fit"
     if args.cue:
         x, y = parts["test"]
         header["cue_share"] = str(args.cue)
