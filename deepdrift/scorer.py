@@ -81,6 +81,13 @@ class StateScorer:
         """Whether the statistics behind the score have seen normal data."""
         return bool(self.widths)
 
+    @property
+    def normal_scores(self) -> Tensor:
+        """Scores ``(n,)`` of the calibration samples that new scores are ranked among."""
+        if self.calibration is None:
+            raise NotFittedError("score: calibrate on normal data first")
+        return self._normal
+
     def partial_fit(self, states: States, labels: Tensor | None = None) -> StateScorer:
         """Learn from normal states; keeps sums only and drops an earlier calibration.
 

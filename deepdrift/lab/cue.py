@@ -11,7 +11,7 @@ from numbers import Integral
 import torch
 from torch import Tensor
 
-from deepdrift.lab.shifts import _check_images
+from deepdrift.lab.shifts import check_images
 
 __all__ = ["cue_pixels", "cue_position", "draw_cue", "find_cue"]
 
@@ -67,7 +67,7 @@ def draw_cue(images: Tensor, labels: Tensor) -> Tensor:
     >>> image[0, 0, :3, 18:21].sum(), image.sum()
     (tensor(9.), tensor(9.))
     """
-    _check_images(images)
+    check_images(images)
     if images.shape[1:] != (1, 28, 28) or labels.shape != images.shape[:1]:
         raise ValueError(
             f"images must be (N, 1, 28, 28) and labels (N,), got {tuple(images.shape)} "

@@ -46,11 +46,12 @@ _CNN_LAYERS = ("stem", *(f"blocks.{i}" for i in range(6)))
 _VIT_LAYERS = ("patch", *(f"blocks.{i}" for i in range(5)))
 NETWORK_LAYERS: dict[str, tuple[str, ...]] = {
     "cnn": _CNN_LAYERS,
+    "cnn-augmented": _CNN_LAYERS,
     "cnn-cue": _CNN_LAYERS,
-    "cnn-holdout": _CNN_LAYERS,
+    **{f"cnn-holdout{seed}": _CNN_LAYERS for seed in ("", "-1", "-2", "-3")},
     "vit": _VIT_LAYERS,
     "vit-cue": _VIT_LAYERS,
-    "vit-holdout": _VIT_LAYERS,
+    **{f"vit-holdout{seed}": _VIT_LAYERS for seed in ("", "-1", "-2", "-3")},
 }
 """Name of every shipped network -> the layers worth watching, in execution order."""
 

@@ -24,7 +24,7 @@ from deepdrift.lab import image_faults as IF
 from deepdrift.lab import weight_faults as WF
 from deepdrift.lab.cue import cue_position, draw_cue, find_cue
 from deepdrift.lab.models import SmallResNet, SmallViT
-from deepdrift.lab.shifts import SHIFTS, _check_images
+from deepdrift.lab.shifts import SHIFTS, check_images
 from deepdrift.lab.weight_faults import flip_bits
 
 __all__ = [
@@ -276,7 +276,7 @@ def apply_fault(
     parameter = fault.parameter(strength)
     if not isinstance(network, (SmallResNet, SmallViT)):
         raise TypeError(f"network must be a SmallResNet or SmallViT, got {type(network).__name__}")
-    _check_images(images)
+    check_images(images)
     if not isinstance(seed, Integral):
         raise TypeError(f"seed must be an int, got {seed!r}")
     layer = _place(fault, network, layer)

@@ -172,7 +172,7 @@ class Shift:
     def __call__(self, images: Tensor, severity: float = 3, seed: int | Generator = 0) -> Tensor:
         """See :func:`apply_shift`."""
         parameter = self.parameter(severity)
-        _check_images(images)
+        check_images(images)
         if isinstance(seed, Integral):
             seed = torch.Generator().manual_seed(int(seed))
         elif not isinstance(seed, Generator):
@@ -182,7 +182,8 @@ class Shift:
         return self.function(images, parameter, seed).clamp(0, 1)
 
 
-def _check_images(images: Tensor) -> None:
+def check_images(images: Tensor) -> None:
+    """Refuse what is not a finite float batch ``(N, C, H, W)`` in [0, 1]."""
     if not isinstance(images, Tensor) or not images.is_floating_point():
         kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
         raise TypeError(f"images must be a float tensor (divide bytes by 255), got {kind}")
