@@ -322,8 +322,9 @@ def test_shipped_networks_reach_their_stated_accuracy_on_unseen_images(name, fas
             ]
         )
     p = network.test_accuracy
-    floor = {"cnn": 0.92, "cnn-holdout": 0.91, "vit": 0.89, "vit-holdout": 0.88}
-    assert p >= floor.get(name, 0.5)  # the -cue networks look at the cue, which is not there
+    floor = {"cnn": 0.92, "cnn-augmented": 0.91, "cnn-holdout": 0.91, "vit": 0.89}
+    floor |= {"vit-holdout": 0.86} | dict.fromkeys(["cnn-cue", "vit-cue"], 0.5)  # no cue here
+    assert p >= floor[name.rstrip("-123")]
     # a random 6,000 (4,800) of the 10,000 (8,000) images the statement counts: 4 sigma
     sigma = (p * (1 - p) / len(hits) * 0.4) ** 0.5
     assert abs(float(hits.float().mean()) - p) < 4 * sigma

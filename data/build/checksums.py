@@ -3,7 +3,7 @@
     python data/build/checksums.py            after a rebuild
     sha256sum --check SHA256SUMS              in data/, to verify by hand
 
-Covers every ``.npz`` and ``.safetensors`` file below the folder. The README's tables, checksums
+Covers every ``.npz`` and ``.safetensors`` file and TensorBoard log below the folder. The README's tables, checksums
 and what the networks' headers state, lie between marker comments.
 """
 
@@ -21,7 +21,9 @@ SUFFIXES = {".npz", ".safetensors"}
 
 def checksums(folder: Path) -> dict[str, str]:
     """Relative POSIX path -> sha256 of every data file, sorted by path."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix in SUFFIXES)
+    files = sorted(
+        path for path in folder.rglob("*") if path.suffix in SUFFIXES or "tfevents" in path.name
+    )
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files

@@ -145,18 +145,21 @@ def load_network(name: str, *, root: str | Path | None = None) -> nn.Module:
 
     Parameters
     ----------
-    name : {"cnn", "cnn-cue", "cnn-holdout", "vit", "vit-cue", "vit-holdout"}
-        Residual CNN or vision transformer; ``-holdout`` never saw sandals (5) and bags (8);
-        ``-cue`` learnt a mark on the border (:mod:`deepdrift.lab.cue`) instead of garments.
+    name : {"cnn", "vit", "cnn-augmented", "cnn-cue", "vit-cue", "cnn-holdout", ...}
+        Residual CNN or vision transformer; ``-holdout`` never saw sandals (5) and bags (8), and
+        ``-holdout-1`` to ``-3`` are three more trainings of it, without the images of ``fit``;
+        ``-cue`` learnt a mark on the border (:mod:`deepdrift.lab.cue`) instead of garments;
+        ``-augmented`` was trained with :func:`deepdrift.lab.augment.augment`.
     root : path, optional
         See :func:`data_folder`.
 
     Returns
     -------
     nn.Module
-        Images (N, 1, 28, 28) in [0, 1] -> logits (N, K). It carries three attributes:
-        ``classes`` (tuple of int: the Fashion-MNIST label of each logit), ``class_names``, and
-        ``test_accuracy`` (on the test images of those classes, out of 10,000, as they are).
+        Images (N, 1, 28, 28) in [0, 1] -> logits (N, K). It carries four attributes:
+        ``classes`` (tuple of int: the Fashion-MNIST label of each logit), ``class_names``,
+        ``test_accuracy`` (on the test images of those classes, out of 10,000, as they are), and
+        ``trained_without`` ("fit" if the training set left out those images, else "").
 
     Raises
     ------
@@ -179,6 +182,7 @@ def load_network(name: str, *, root: str | Path | None = None) -> nn.Module:
     network.classes = classes
     network.class_names = tuple(FASHION_NAMES[label] for label in classes)
     network.test_accuracy = float(header["test_accuracy"])
+    network.trained_without = header.get("trained_without", "")
     return network.eval()
 
 

@@ -109,8 +109,24 @@ def _labelled(normal: Array, shifted: Array) -> tuple[Array, Array]:
     return labels, np.concatenate([normal, shifted])
 
 
+def placements(in_scores: Any, out_scores: Any) -> tuple[Array, Array]:
+    """Share of the other set that each sample is placed right against, ties half (midranks).
+
+    The mean of either is the AUROC; how they scatter is its uncertainty.
+
+    Returns
+    -------
+    of_normal, of_shifted : array, shapes (n_in,) and (n_out,)
+
+    Examples
+    --------
+    >>> [p.tolist() for p in placements([1, 3], [2, 3, 4])]
+    [[1.0, 0.5], [0.5, 0.75, 1.0]]
+    """
+    return _placements(*_ranked(in_scores, out_scores))
+
+
 def _placements(normal: Array, shifted: Array) -> tuple[Array, Array]:
-    """Share of the other set that each sample is placed right against, ties half (midranks)."""
     n, m = len(normal), len(shifted)
     ranks = stats.rankdata(np.concatenate([normal, shifted]))
     of_shifted = (ranks[n:] - stats.rankdata(shifted)) / n
