@@ -198,6 +198,45 @@ class LayerDistance:
         return new
 
 
+def relative_distance(distance: LayerDistance, states: StatesLike) -> Tensor:
+    """Distance to the nearest class minus distance to the whole (Ren et al. 2021, eq. 3).
+
+    Both are Mahalanobis distances, with the covariance within classes and that of all samples.
+    What is unusual about every class alike cancels; what fits no class remains.
+
+    Parameters
+    ----------
+    distance : LayerDistance
+        Fitted with labels of two classes or more.
+    states : mapping or sequence of Tensor, each (N, D_l)
+
+    Returns
+    -------
+    Tensor, shape (N, L), float64
+        Negative for most normal samples; infinite where it cannot be computed.
+
+    References
+    ----------
+    Ren et al., "A Simple Fix to Mahalanobis Distance for Improving Near-OOD Detection", 2021,
+    arXiv 2106.09022.
+
+    Examples
+    --------
+    Two classes at 0 and 10: the point between them is close to the whole and to no class.
+
+    >>> z = torch.tensor([[-1.0], [1.0], [9.0], [11.0]]).repeat(500, 1)
+    >>> distance = LayerDistance().fit({"logit": z}, torch.tensor([0, 0, 1, 1]).repeat(500))
+    >>> relative_distance(distance, {"logit": torch.tensor([[0.0], [5.0]])}).round().tolist()
+    [[-1.0], [25.0]]
+    """
+    if distance.n_classes < 2:
+        raise NotFittedError(
+            f"distance: expected two classes or more, got {distance.n_classes}; fit with labels"
+        )
+    relative = distance.score(states) - distance.pooled().score(states)
+    return torch.where(relative.isnan(), torch.inf, relative)
+
+
 def check_labels(labels: Tensor, n: int) -> Tensor:
     """Labels as int64 ``(n,)``.
 

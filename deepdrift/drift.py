@@ -102,6 +102,8 @@ class Drift:
     def _evidence(self, blocks: Blocks) -> Tensor:
         total = torch.zeros(len(next(iter(blocks.values()))), self._n_layers, dtype=torch.float64)
         for name, scores in blocks.items():
+            if name == "output":  # counts in the fused score alone
+                continue
             p = self._fusion.layer_p_values(name, scores)
             part = self._fusion.layer_evidence(name, scores, p)
             total[:, self._n_layers - part.shape[1] :] += part

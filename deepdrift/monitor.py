@@ -16,7 +16,8 @@ from deepdrift.distance import check_labels
 from deepdrift.errors import CalibrationError, NotFittedError, ReferenceFileError, StateError
 from deepdrift.forward import quiet, run, split_batch, unwrap
 from deepdrift.fsm import Event, ObserverConfig
-from deepdrift.hooks import Recorder, find_layer
+from deepdrift.head import find_head
+from deepdrift.hooks import Recorder, auto_layers, find_layer
 from deepdrift.innovation import step_names
 from deepdrift.moments import finite_samples
 from deepdrift.pooling import Pooling
@@ -49,6 +50,10 @@ class DeepDriftMonitor:
         See `deepdrift.StateScorer`: what is scored, and the false-alarm rate promised.
     layout : str
         See `deepdrift.record`.
+    output_layer : str, optional
+        Layer that holds the logits, for the score ``fused`` with labels; see
+        `deepdrift.StateScorer`. "auto" takes the final linear layer (`deepdrift.head.find_head`)
+        if no layers are named, and none if they are.
 
     Examples
     --------
@@ -75,12 +80,21 @@ class DeepDriftMonitor:
         alpha: float = 0.05,
         layout: str = "auto",
         across_widths: str | None = None,
+        output_layer: str | None = "auto",
     ) -> None:
         if n_channels is not None and n_channels < 1:
             raise StateError(f"n_channels: expected a positive number or None, got {n_channels!r}")
-        self._scorer = StateScorer(score, alpha, across_widths)
         self._network = unwrap(model)
-        self._recorder = Recorder(model, layer_names, pooling, layout=layout)
+        if output_layer == "auto":
+            output_layer = find_head(self._network) if layer_names is None else None
+        layers = auto_layers(self._network) if layer_names is None else layer_names
+        layers = [layers] if isinstance(layers, str) else list(layers)
+        if score != "fused" or output_layer in layers:
+            output_layer = None
+        watched = layers if output_layer is None else [*layers, output_layer]
+        self._scorer = StateScorer(score, alpha, across_widths, output_layer)
+        self._recorder = Recorder(model, watched, pooling, layout=layout)
+        self._layers = tuple(layers)
         self._how = _describe(pooling, layout)
         self._projections: dict[int, Tensor] = {}
         self._sample_shape: tuple[int, ...] | None = None
@@ -91,8 +105,13 @@ class DeepDriftMonitor:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Watched layers, as named."""
-        return self._recorder.states.layers
+        """Watched layers, as named; without the output layer."""
+        return self._layers
+
+    @property
+    def output_layer(self) -> str | None:
+        """Layer whose state is taken for the logits, if any."""
+        return self._scorer.output_layer
 
     @property
     def alpha(self) -> float:
@@ -112,7 +131,7 @@ class DeepDriftMonitor:
         Use other data than for `calibrate`, for example training data. Without `fit`,
         `calibrate` splits its own data.
         """
-        learned = StateScorer(self._scorer.score_name, self.alpha, self._scorer.across_widths)
+        learned = self._new_scorer()
         for states, labels in self._batches(loader, max_batches):
             learned.partial_fit(states, labels)
         self._scorer, self._fitted_apart, self._watch = learned, True, None
@@ -153,7 +172,7 @@ class DeepDriftMonitor:
             calibration = self._scorer.calibrate(states, labels, method)
             self._watch = None  # its history is on another scale
             return calibration
-        learned = StateScorer(self._scorer.score_name, self.alpha, self._scorer.across_widths)
+        learned = self._new_scorer()
         learned.calibrate(states, labels, method)
         self._scorer, self._watch = learned, None
         return learned.calibration
@@ -175,7 +194,7 @@ class DeepDriftMonitor:
         """
         if self.calibration is None:
             raise NotFittedError("monitor: call calibrate(loader) on normal data first")
-        return self._scorer.read(self.states(batch))
+        return self._scorer.read(self._recorded(batch))
 
     def score(self, batch: Any = None) -> Tensor:
         """Score ``(N,)`` of a batch, float64; larger is more unusual."""
@@ -187,6 +206,11 @@ class DeepDriftMonitor:
 
     def states(self, batch: Any = None) -> dict[str, Tensor]:
         """Layer -> state ``(N, D)`` of a batch, or of the model's last forward pass."""
+        recorded = self._recorded(batch)
+        return {k: v for k, v in recorded.items() if k != self.output_layer}
+
+    def _recorded(self, batch: Any = None) -> dict[str, Tensor]:
+        """The same with the state of the output layer."""
         if self._recorder.closed:
             raise StateError("monitor: it is closed; make a new one to watch the model again")
         if batch is not None:
@@ -194,7 +218,7 @@ class DeepDriftMonitor:
                 run(self._network, split_batch(batch)[0], self._sample_shape)
         recorded = self._recorder.states.check()
         device = next(iter(recorded.values())).device  # a network may be spread over several
-        return {k: self._project(v.to(device)) for k, v in recorded.items()}
+        return {k: self._project(v.to(device), k) for k, v in recorded.items()}
 
     def get_spatial_velocity(self) -> Velocities:
         """Raw velocity between consecutive watched layers in the last forward pass.
@@ -218,7 +242,7 @@ class DeepDriftMonitor:
         now = states[name]
         if name not in before:
             return torch.full((len(now),), math.nan)
-        then = self._project(before[name])
+        then = self._project(before[name], name)
         if then.shape != now.shape:
             raise StateError(
                 f"temporal velocity: expected states of shape {tuple(then.shape)} as in the pass "
@@ -234,7 +258,7 @@ class DeepDriftMonitor:
 
     def drift(self, batch: Any = None) -> tuple[Tensor, Tensor]:
         """Drift of a batch: layers ``(L,)`` and fused ``()``, standard normal while all is well."""
-        return self._scorer.drift(self.states(batch))
+        return self._scorer.drift(self._recorded(batch))
 
     def step(self, batch: Any = None, step: int | None = None) -> tuple[Status, list[Event]]:
         """Feed the next batch of a stream to the alarm state machines.
@@ -255,10 +279,11 @@ class DeepDriftMonitor:
         """
         if self.calibration is None:
             raise NotFittedError("monitor: call calibrate(loader) on normal data first")
-        states = self.states(batch)
+        states = self._recorded(batch)
         layers, fused = self._scorer.drift(states)
         if self._watch is None:
-            self._watch = Watch(list(states), self._drift_config)
+            names = [k for k in states if k != self.output_layer]
+            self._watch = Watch(names, self._drift_config)
         return self._watch.update(layers.tolist(), float(fused), step)
 
     def diagnose(self, batch: Any = None, probe: Any = None) -> Diagnosis:
@@ -274,8 +299,8 @@ class DeepDriftMonitor:
         """
         if self.calibration is None:
             raise NotFittedError("monitor: call calibrate(loader) on normal data first")
-        states = self.states(batch)
-        return self._scorer.diagnose(states, None if probe is None else self.states(probe))
+        states = self._recorded(batch)
+        return self._scorer.diagnose(states, None if probe is None else self._recorded(probe))
 
     def reset_stream(self) -> None:
         """Start the alarm state machines afresh, as a new fit, calibration or reference does."""
@@ -294,6 +319,7 @@ class DeepDriftMonitor:
             scorer.innovation,
             scorer.distance,
             scorer.calibration_scores,
+            scorer.output,
         )
 
     @reference.setter
@@ -335,7 +361,9 @@ class DeepDriftMonitor:
     def _adopt(self, reference: Reference, alpha: float, method: str) -> None:
         theirs = reference.fingerprint
         known = self._scorer.widths or {
-            k: self._project(v).shape[1] for k, v in self._recorder.states.items()
+            k: self._project(v, k).shape[1]
+            for k, v in self._recorder.states.items()
+            if k != self.output_layer
         }
         if not known and {k.split("#")[0] for k in theirs.layers} == set(self.layers):
             known = dict(zip(theirs.layers, theirs.widths, strict=True))
@@ -345,9 +373,10 @@ class DeepDriftMonitor:
             raise ReferenceFileError(
                 f"reference: it does not belong to this monitor of {self.arch_name}: {difference}"
             )
-        scorer = StateScorer(self._scorer.score_name, alpha, self._scorer.across_widths)
+        scorer = self._new_scorer(alpha)
         scorer.widths = dict(zip(theirs.layers, theirs.widths, strict=True))
         scorer.innovation, scorer.distance = reference.innovation, reference.distance
+        scorer.output = reference.output
         if reference.calibration:
             scorer.set_calibration(reference.calibration, method)
         self._scorer, self._fitted_apart, self._watch = scorer, True, None
@@ -364,11 +393,17 @@ class DeepDriftMonitor:
             pooling=self._how,
             n_channels=self.n_channels,
             score=self._scorer.score_name,
+            output_layer=self.output_layer,
         )
 
-    def _project(self, state: Tensor) -> Tensor:
+    def _new_scorer(self, alpha: float | None = None) -> StateScorer:
+        old = self._scorer
+        alpha = self.alpha if alpha is None else alpha
+        return StateScorer(old.score_name, alpha, old.across_widths, old.output_layer)
+
+    def _project(self, state: Tensor, layer: str) -> Tensor:
         width, k = state.shape[1], self.n_channels
-        if k is None or width <= k:
+        if k is None or width <= k or layer == self.output_layer:
             return state
         matrix = self._projections.get(width)
         if matrix is None or matrix.device != state.device:
@@ -390,7 +425,7 @@ class DeepDriftMonitor:
                 if isinstance(inputs, Tensor):
                     self._sample_shape = tuple(inputs.shape[1:])
                 states = {
-                    k: finite_samples(self._project(v), f"loader, layer {k!r}").cpu()
+                    k: finite_samples(self._project(v, k), f"loader, layer {k!r}").cpu()
                     for k, v in self._recorder.states.check().items()
                 }
                 n = len(next(iter(states.values())))

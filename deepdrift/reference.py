@@ -33,6 +33,7 @@ class Fingerprint:
     pooling: str
     n_channels: int | None
     score: str
+    output_layer: str | None = None
 
     def difference(self, other: Fingerprint) -> str:
         """What differs, as text; empty if nothing does.
@@ -57,8 +58,8 @@ class Reference:
     Attributes
     ----------
     fingerprint : Fingerprint
-    innovation, distance : Innovation, LayerDistance or None
-        Fitted sums; None where the score does not use them.
+    innovation, distance, output : Innovation, LayerDistance, LayerDistance or None
+        Fitted sums; None where the score does not use them. ``output`` is of the output layer.
     calibration : dict of str to Tensor
         Scores of normal samples that were not fitted on: ``"first.<block>"`` and
         ``"second.<block>"``, each ``(n, K)``, or ``"velocity"`` ``(n,)``.
@@ -68,6 +69,7 @@ class Reference:
     innovation: Innovation | None = None
     distance: LayerDistance | None = None
     calibration: dict[str, Tensor] = field(default_factory=dict)
+    output: LayerDistance | None = None
 
     def merge(self, other: Reference) -> Reference:
         """Reference of the data of both; neither is changed.
@@ -98,6 +100,7 @@ class Reference:
             self.fingerprint,
             self.innovation and other.innovation and self.innovation.merge(other.innovation),
             self.distance and other.distance and self.distance.merge(other.distance),
+            output=self.output and other.output and self.output.merge(other.output),
         )
 
     def _fitted_tensors(self) -> dict[str, Tensor]:
@@ -106,6 +109,8 @@ class Reference:
             tensors |= {f"innovation.{i}.{k}": v for k, v in step.to_tensors().items()}
         if self.distance is not None:
             tensors |= {f"distance.{k}": v for k, v in self.distance.to_tensors().items()}
+        if self.output is not None:
+            tensors |= {f"output.{k}": v for k, v in self.output.to_tensors().items()}
         return tensors
 
     def save(self, path: str | os.PathLike[str], extra: dict[str, Any] | None = None) -> None:
@@ -177,7 +182,10 @@ class Reference:
                 innovation.steps[f"{a}->{b}"], innovation.ridge = step, step.ridge
         if part("distance."):
             distance = LayerDistance.from_tensors(part("distance."), list(layers))
-        return cls(fingerprint, innovation, distance, part("calibration."))
+        output = None
+        if part("output."):
+            output = LayerDistance.from_tensors(part("output."), [fingerprint.output_layer])
+        return cls(fingerprint, innovation, distance, part("calibration."), output)
 
 
 def _digest(tensors: dict[str, Tensor], header: dict[str, Any]) -> str:

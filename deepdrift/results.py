@@ -65,7 +65,8 @@ class Reading:
     flagged : Tensor, shape (N,), bool
         The decision at the calibrated threshold.
     blocks : dict of str to Tensor
-        Per-layer scores behind the score: ``innovation (N, L-1)``, ``distance (N, L)``.
+        Per-layer scores behind the score: ``innovation (N, L-1)``, ``distance (N, L)``, and
+        ``output (N, 1)`` where a labelled output layer is watched.
     layer_p_values : dict of str to Tensor
         Conformal p-values of ``blocks``.
     invalid_layers : tuple of str
@@ -89,9 +90,12 @@ class Reading:
             return self.invalid_layers[0]
         means = {}
         for block, p in self.layer_p_values.items():
-            names = self.layers if p.shape[1] == len(self.layers) else step_names(self.layers)
+            names = {"innovation": step_names(self.layers), "output": ["relative distance"]}
             means |= {
-                f"{block} {k}": v for k, v in zip(names, p.log().mean(0).tolist(), strict=True)
+                f"{block} {k}": v
+                for k, v in zip(
+                    names.get(block, self.layers), p.log().mean(0).tolist(), strict=True
+                )
             }
         return min(means, key=means.get, default="velocity")
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from deepdrift import calibration as cal
 from deepdrift.diagnosis import Diagnosis, LayerEvidence, NormalShape, diagnose_drift, with_probe
-from deepdrift.distance import LayerDistance, check_labels
+from deepdrift.distance import LayerDistance, check_labels, relative_distance
 from deepdrift.drift import Drift
 from deepdrift.errors import CalibrationError, NotFittedError, StateError
 from deepdrift.fusion import Fusion
@@ -45,6 +45,10 @@ class StateScorer:
         False-alarm rate per sample that the threshold promises.
     across_widths : {None, "norm"}
         See `deepdrift.spatial_velocity`.
+    output_layer : str, optional
+        Layer that holds the logits of a classifier. It is no link of the chain; with ``fused`` and
+        labels, the relative distance of its state (`deepdrift.distance.relative_distance`) is
+        one more block beside innovation and distance. New classes of the same sort show there.
 
     Examples
     --------
@@ -59,16 +63,22 @@ class StateScorer:
     """
 
     def __init__(
-        self, score: str = "fused", alpha: float = 0.05, across_widths: str | None = None
+        self,
+        score: str = "fused",
+        alpha: float = 0.05,
+        across_widths: str | None = None,
+        output_layer: str | None = None,
     ) -> None:
         if score not in SCORES:
             raise StateError(f"score: expected one of {', '.join(SCORES)}, got {score!r}")
         cal.required_samples(alpha)
         self.score_name, self.alpha, self.across_widths = score, float(alpha), across_widths
+        self.output_layer = output_layer if score == "fused" else None
         self.method = "conformal"
         self.widths: dict[str, int] = {}
         self.innovation: Innovation | None = None
         self.distance: LayerDistance | None = None
+        self.output: LayerDistance | None = None
         self.calibration_scores: dict[str, Tensor] = {}
         self.calibration: Calibration | None = None
         self._fusion: Fusion | None = None
@@ -94,11 +104,11 @@ class StateScorer:
         Labels count if every call brings them and if, at the end, there are `SAMPLES_PER_CLASS`
         per class on average; else all data form one class.
         """
-        states = as_states(states)
+        states, output = self._split(states)
         self._check_layers(states)
-        innovation, distance = self.innovation, self.distance
+        innovation, distance, known = self.innovation, self.distance, self.output
         if self._own_fit:  # what `calibrate` fitted for itself is no beginning
-            innovation = distance = None
+            innovation = distance = known = None
         else:
             self._check_widths(states)
         blocks = SCORES[self.score_name]
@@ -107,7 +117,10 @@ class StateScorer:
             distance = fresh if distance is None else distance.merge(fresh)
         if "innovation" in blocks and len(states) > 1:
             innovation = (innovation or Innovation()).partial_fit(states)
-        self.innovation, self.distance = innovation, distance
+        if output:
+            fresh = LayerDistance().fit(output, labels)
+            known = fresh if known is None else known.merge(fresh)
+        self.innovation, self.distance, self.output = innovation, distance, known
         self.widths = {k: v.shape[1] for k, v in states.items()}
         self.calibration_scores, self.calibration, self._own_fit = {}, None, False
         return self
@@ -129,7 +142,8 @@ class StateScorer:
         if method not in METHODS:
             raise CalibrationError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
         states = {k: finite_samples(v, f"layer {k!r}") for k, v in as_states(states).items()}
-        self._check_layers(states)
+        layers, _ = self._split(states)
+        self._check_layers(layers)
         own_fit = self._own_fit or not self.fitted
         n = len(next(iter(states.values())))
         labels = None if labels is None else check_labels(labels, n)
@@ -142,16 +156,16 @@ class StateScorer:
 
         if own_fit:
             if self.score_name == "velocity":
-                self._peak_velocity(states)  # or the error, before anything is forgotten
+                self._peak_velocity(layers)  # or the error, before anything is forgotten
             fit_labels = None if labels is None or not len(rows_fit) else labels[rows_fit]
             self.partial_fit(rows(rows_fit) if len(rows_fit) else states, fit_labels)
             self._own_fit = True
-        self._check_widths(states)
+        self._check_widths(layers)
         distance = self.distance
         if distance is not None and distance.n_samples < SAMPLES_PER_CLASS * distance.n_classes:
-            self.distance = distance.pooled()
+            self.distance, self.output = distance.pooled(), self.output and self.output.pooled()
         if self.score_name == "velocity":
-            scores = {"velocity": self._peak_velocity(states)}
+            scores = {"velocity": self._peak_velocity(layers)}
         else:
             halves = {"first": rows(first), "second": rows(second)}
             scores = {
@@ -159,7 +173,7 @@ class StateScorer:
                 for half, part in halves.items()
                 for block, values in self._block_scores(part).items()
             }
-            scores |= NormalShape.of(halves["second"]).to_tensors()
+            scores |= NormalShape.of(self._split(halves["second"])[0]).to_tensors()
         return self.set_calibration(scores, method)
 
     def set_calibration(self, scores: dict[str, Tensor], method: str) -> Calibration:
@@ -215,12 +229,13 @@ class StateScorer:
         if self.calibration is None:
             raise NotFittedError("score: calibrate on normal data first")
         states = as_states(states)
-        self._check_widths(states)
+        layers, _ = self._split(states)
+        self._check_widths(layers)
         if not len(next(iter(states.values()))):
             raise StateError("batch: expected at least one sample, got none")
         blocks, layer_p_values = self._block_scores(states), {}
         if self._fusion is None:
-            score = self._peak_velocity(states)
+            score = self._peak_velocity(layers)
             p_values = cal.conformal_p_values(self._normal, score, "two-sided")
         else:
             layer_p_values = {k: self._fusion.layer_p_values(k, v) for k, v in blocks.items()}
@@ -243,7 +258,7 @@ class StateScorer:
             blocks=blocks,
             layer_p_values=layer_p_values,
             invalid_layers=tuple(invalid),
-            layers=tuple(states),
+            layers=tuple(layers),
         )
 
     def drift(self, states: States) -> tuple[Tensor, Tensor]:
@@ -267,7 +282,7 @@ class StateScorer:
             return with_probe(self.diagnose(states), self.diagnose(probe))
         drifts, _ = self.drift(states)
         shape = NormalShape.from_tensors(self.calibration_scores, list(self.widths))
-        rows = zip(as_states(states).items(), drifts.tolist(), strict=True)
+        rows = zip(self._split(states)[0].items(), drifts.tolist(), strict=True)
         return diagnose_drift(
             [LayerEvidence(k, z, *shape.compare(k, state)) for (k, state), z in rows]
         )
@@ -279,13 +294,13 @@ class StateScorer:
         if self._drift is None:
             raise StateError("drift: score='velocity' has none; use 'fused'")
         states = as_states(states)
-        self._check_widths(states)
+        self._check_widths(self._split(states)[0])
         if not len(next(iter(states.values()))):
             raise StateError("batch: expected at least one sample, got none")
         layers, fused = self._drift.per_sample(self._block_scores(states))
-        for i, state in enumerate(states.values()):
-            bad = ~torch.isfinite(state).all(dim=1).cpu()
-            layers[bad, i] = math.inf
+        for name, bad in _invalid_rows(states).items():
+            if name in self.widths:
+                layers[bad, list(self.widths).index(name)] = math.inf
             fused = fused.masked_fill(bad, math.inf)
         return layers, fused
 
@@ -299,10 +314,26 @@ class StateScorer:
             return 1
         return 4 if own_fit else 2
 
+    def _split(self, states: States) -> tuple[States, States]:
+        """The watched layers, and the output layer if there is one."""
+        states, name = as_states(states), self.output_layer
+        if name is None:
+            return states, {}
+        if name not in states:
+            raise StateError(
+                f"states: expected the output layer {name!r} among them, got {list(states)}; "
+                "pass output_layer=None if the model does not run it"
+            )
+        return {k: v for k, v in states.items() if k != name}, {name: states[name]}
+
     def _block_scores(self, states: States) -> dict[str, Tensor]:
         parts = {"innovation": self.innovation, "distance": self.distance}
+        layers, output = self._split(states)
         with torch.autocast(next(iter(states.values())).device.type, enabled=False):
-            return {k: part.score(states) for k, part in parts.items() if part is not None}
+            blocks = {k: part.score(layers) for k, part in parts.items() if part is not None}
+            if output and self.output is not None and self.output.n_classes > 1:
+                blocks["output"] = relative_distance(self.output, output)
+        return blocks
 
     def _peak_velocity(self, states: States) -> Tensor:
         return spatial_velocity(states, self.across_widths).amax(dim=1).double().cpu()

@@ -25,7 +25,8 @@ ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-
 FLOORS = [
     {"errors"},
     {"pooling", "forward", "hooks", "velocity", "moments", "innovation", "distance"}
-    | {"calibration", "fsm", "replay", "run_length", "sequential", "distributions", "e_process"},
+    | {"calibration", "fsm", "replay", "run_length", "sequential", "distributions", "e_process"}
+    | {"head"},
     {"collect", "fusion", "drift", "watch", "results", "scorer", "reference", "diagnosis"}
     | {"baselines", "confidence"},
     {"monitor"},

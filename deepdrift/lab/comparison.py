@@ -197,9 +197,12 @@ class Comparison:
         return sorted((p for p in found if not np.isnan(p[1].value)), key=lambda p: -p[1].value)
 
     def losses(
-        self, detector: str, rows: Sequence[str] | None = None
+        self,
+        detector: str,
+        rows: Sequence[str] | None = None,
+        rivals: Sequence[str] | None = None,
     ) -> list[tuple[str, str, Estimate]]:
-        """Rows on which another detector is surely better: row, the best other, difference.
+        """Rows on which another detector is surely better: row, the best such, difference.
 
         Surely: the interval of the difference, detector minus other, lies below 0. With many rows
         and rivals some of these are luck. Largest loss first.
@@ -208,16 +211,18 @@ class Comparison:
         ----------
         rows : sequence of str, optional
             By default every shift, the severities of a corruption averaged.
+        rivals : sequence of str, optional
+            By default all other detectors.
         """
         if rows is None:
             rows = [row for row in self.rows if row not in GROUPS]
             rows = [row for row in rows if self.kinds.get(row) != "corruption"]
         found = []
         for row in rows:
-            best = next(name for name, _ in self.ranking(row) if name != detector)
-            gap = self.difference(detector, best, row)
-            if gap.high < 0:
-                found.append((row, best, gap))
+            others = self.detectors if rivals is None else rivals
+            gaps = [(row, o, self.difference(detector, o, row)) for o in others if o != detector]
+            sure = [item for item in gaps if item[2].high < 0]
+            found += [min(sure, key=lambda item: item[2].value)] if sure else []
         return sorted(found, key=lambda item: item[2].value)
 
     def aupr(self, detector: str, row: str, training: int = 0) -> Estimate:

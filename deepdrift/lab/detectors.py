@@ -7,10 +7,12 @@ score always means more unusual.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -46,6 +48,18 @@ class Observed:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def __getitem__(self, rows: Tensor) -> Observed:
+        """The same of some images: a slice, a mask or row numbers."""
+        states = {name: state[rows] for name, state in self.states.items()}
+        labels = None if self.labels is None else self.labels[rows]
+        parts = (self.images[rows], states, self.features[rows], self.logits[rows], labels)
+        return Observed(*parts)
+
+    def finite(self) -> Tensor:
+        """Which images hold, and lead to, finite numbers only, shape (N,)."""
+        parts = (self.images, *self.states.values(), self.features, self.logits)
+        return torch.stack([p.flatten(1).isfinite().all(dim=1) for p in parts]).all(dim=0)
 
 
 def observe(
@@ -158,12 +172,12 @@ def _on_logits(name: str) -> Callable[..., Score]:
     return fit
 
 
-def _on_features(name: str, **settings: float) -> Callable[..., Score]:
+def _on_features(name: str) -> Callable[..., Score]:
     def fit(normal: Observed, calibration: Observed, head: nn.Linear) -> Score:
-        library = _library()
+        settings = {}
         if name == "ViM":  # half of the width, as its authors choose for narrow networks
-            settings.update(d=normal.features.shape[1] // 2, w=head.weight, b=head.bias)
-        detector = getattr(library, name)(None, **settings)
+            settings = {"d": normal.features.shape[1] // 2, "w": head.weight, "b": head.bias}
+        detector = getattr(_library(), name)(None, **settings)
         detector.fit_features(normal.features, normal.labels)
         return lambda x: detector.predict_features(x.features)
 
@@ -222,8 +236,11 @@ def _gradient_energy(x: Observed) -> Tensor:
 
 
 def _random(x: Observed) -> Tensor:
-    generator = torch.Generator().manual_seed(len(x))
-    return torch.rand(len(x), generator=generator, dtype=torch.float64)
+    """Uniform numbers: for each image its own, so that no two sets share their luck."""
+    images = np.ascontiguousarray(x.images.cpu().numpy())
+    digests = (hashlib.blake2b(image.tobytes(), digest_size=6).digest() for image in images)
+    numbers = [int.from_bytes(digest, "big") / 2**48 for digest in digests]
+    return torch.tensor(numbers, dtype=torch.float64)
 
 
 def _library() -> object:
@@ -301,10 +318,12 @@ def fit_detectors(
 
 
 def _as_scores(score: Score) -> Score:
-    """float64 on the CPU, and nothing that is not a number ever looks normal."""
+    """float64 on the CPU; what is not a finite number gets infinity, the most unusual score."""
 
     def checked(x: Observed) -> Tensor:
-        scores = score(x).detach().cpu().double()
+        scores, good = torch.full((len(x),), torch.inf, dtype=torch.float64), x.finite().cpu()
+        if good.any():
+            scores[good] = score(x if good.all() else x[good]).detach().cpu().double()
         return torch.where(scores.isnan(), torch.inf, scores)
 
     return checked

@@ -89,16 +89,16 @@ class Scores:
         return auroc(self.values[detector]["test"], self.values[detector][key])
 
     def false_alarms(self, detector: str, alpha: float = 0.05) -> Estimate:
-        """Share of normal test images at or above the threshold, with its exact interval."""
+        """Share of normal test images above the threshold, with its exact interval."""
         return self._share(detector, "test", alpha)
 
     def detection(self, detector: str, key: str, alpha: float = 0.05) -> Estimate:
-        """Share of a shifted set at or above the same threshold."""
+        """Share of a shifted set above the same threshold."""
         return self._share(detector, key, alpha)
 
     def _share(self, detector: str, key: str, alpha: float) -> Estimate:
         scores = self.values[detector][key]
-        return proportion(int((scores >= self.thresholds[detector][alpha]).sum()), len(scores))
+        return proportion(int((scores > self.thresholds[detector][alpha]).sum()), len(scores))
 
 
 class Protocol:
