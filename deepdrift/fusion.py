@@ -5,7 +5,8 @@ Three steps, each a comparison with normal data (two halves of a calibration set
 1. every layer: conformal p-value against the first half;
 2. every block of layers: Fisher's ``-2 sum log p``, turned into a p-value on the second half,
    because layers are dependent and the textbook chi-squared law does not hold;
-3. the blocks: Fisher's statistic again, judged on the second half.
+3. the blocks: Fisher's statistic again, weighted (Good, Journal of the Royal Statistical Society
+   B 17, 1955), judged on the second half.
 
 A conformal p-value cannot be smaller than ``1 / (n + 1)``: a layer a million times out of range
 would count as much as one just outside, and a single broken layer could hide among healthy ones.
@@ -44,6 +45,8 @@ class Fusion:
     ----------
     first, second : mapping of str to Tensor
         Block name -> scores ``(n, K_block)`` of the two calibration halves, all finite.
+    weights : mapping of str to float, optional
+        How much a block counts; 1 where nothing is said.
 
     Raises
     ------
@@ -60,7 +63,10 @@ class Fusion:
     [1.0, 0.2, 0.1]
     """
 
-    def __init__(self, first: Blocks, second: Blocks) -> None:
+    def __init__(
+        self, first: Blocks, second: Blocks, weights: Mapping[str, float] | None = None
+    ) -> None:
+        self._weights = dict(weights or {})
         if list(first) != list(second) or not first:
             raise CalibrationError(
                 f"first, second: expected the same blocks, got {list(first)} and {list(second)}"
@@ -127,14 +133,15 @@ class Fusion:
         """Sum of the evidence of the layers."""
         return _rounded(self.layer_evidence(block, scores, p_values).sum(dim=1))
 
-    @staticmethod
-    def _combine(evidence: dict[str, tuple[Tensor, Tensor, Tensor]]) -> Tensor:
+    def _combine(self, evidence: dict[str, tuple[Tensor, Tensor, Tensor]]) -> Tensor:
         """From statistic, p-value and excess of every block."""
-        parts = list(evidence.values())
-        if len(parts) == 1:
-            return parts[0][0]
-        p_values = torch.stack([p for _, p, _ in parts], dim=1)
-        return _rounded(fisher_statistic(p_values) + sum(excess for _, _, excess in parts))
+        if len(evidence) == 1:
+            return next(iter(evidence.values()))[0]
+        parts = (
+            self._weights.get(name, 1.0) * (fisher_statistic(p[:, None]) + excess)
+            for name, (_, p, excess) in evidence.items()
+        )
+        return _rounded(sum(parts))
 
 
 def _tail(ordered: Tensor) -> tuple[Tensor, Tensor]:

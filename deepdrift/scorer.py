@@ -27,6 +27,8 @@ SCORES = {
     "distance": ("distance",),
     "velocity": (),
 }
+# What the output says counts as much as innovation and distance, which see the layers, together.
+BLOCK_WEIGHTS = {"output": 2.0}
 METHODS = ("conformal", "quantile", "iqr")
 SAMPLES_PER_CLASS = 5  # with fewer labelled samples than this, class means are noise
 
@@ -48,7 +50,8 @@ class StateScorer:
     output_layer : str, optional
         Layer that holds the logits of a classifier. It is no link of the chain; with ``fused`` and
         labels, the relative distance of its state (`deepdrift.distance.relative_distance`) is
-        one more block beside innovation and distance. New classes of the same sort show there.
+        one more block, which counts as much as innovation and distance together. New classes of
+        the same sort show there.
 
     Examples
     --------
@@ -186,7 +189,7 @@ class StateScorer:
                 {k[len(half) :]: v for k, v in scores.items() if k.startswith(half)}
                 for half in ("first.", "second.")
             )
-            fusion = Fusion(first, second)
+            fusion = Fusion(first, second, BLOCK_WEIGHTS)
             normal = fusion.normal_scores
             drift = Drift(fusion, second, len(self.widths))
         threshold = {

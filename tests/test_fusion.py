@@ -261,3 +261,15 @@ def test_bad_halves_are_refused():
     ]:
         with pytest.raises(CalibrationError, match=text):
             Fusion(first, second)
+
+
+def test_a_weight_counts_a_block_so_many_times():
+    g = torch.Generator().manual_seed(0)
+    halves = [
+        {"a": torch.rand(60, 1, generator=g), "b": torch.rand(60, 1, generator=g)} for _ in "ab"
+    ]
+    query = {"a": torch.tensor([[0.9], [0.1]]), "b": torch.tensor([[0.2], [0.8]])}
+    plain, twice = Fusion(*halves), Fusion(*halves, weights={"b": 2.0})
+    alone = Fusion(*({"b": half["b"]} for half in halves))
+    p = alone.p_values(alone.score({"b": query["b"]}))  # what block b says by itself
+    assert torch.allclose(twice.score(query), plain.score(query) - 2 * p.log())

@@ -133,11 +133,14 @@ class Detector:
         return self.needs != "activations" or bool((observed.features >= 0).all())
 
 
-def _ours(score: str) -> Callable[..., FittedDetector]:
+def _ours(score: str, output: bool = False) -> Callable[..., FittedDetector]:
+    def states(x: Observed) -> dict[str, Tensor]:
+        return x.states | ({"logits": x.logits} if output else {})
+
     def fit(normal: Observed, calibration: Observed, head: nn.Linear) -> FittedDetector:
-        scorer = StateScorer(score).partial_fit(normal.states, normal.labels)
-        scorer.calibrate(calibration.states)
-        return FittedDetector(lambda x: scorer.read(x.states).score, scorer.normal_scores)
+        scorer = StateScorer(score, output_layer="logits" if output else None)
+        scorer.partial_fit(states(normal), normal.labels).calibrate(states(calibration))
+        return FittedDetector(lambda x: scorer.read(states(x)).score, scorer.normal_scores)
 
     return fit
 
@@ -251,7 +254,8 @@ def _library() -> object:
 DETECTORS: dict[str, Detector] = {
     detector.name: detector
     for detector in (
-        Detector("fused (default)", "ours", _ours("fused")),
+        Detector("fused (default)", "ours", _ours("fused", output=True)),
+        Detector("fused, layers only", "ours", _ours("fused")),
         Detector("innovation", "ours", _ours("innovation")),
         Detector("layer distance", "ours", _ours("distance")),
         Detector("velocity, peak", "velocity", _velocity("peak")),
