@@ -23,7 +23,7 @@ help:
 	@echo 'make test     install into $(VENV) and run every check'
 	@echo 'make bench    measure what watching a network costs'
 	@echo 'make refresh  run notebooks in fresh kernels, store clean outputs (NB=notebooks/NN_x.ipynb)'
-	@echo 'make data     rebuild the files in data/ (takes long: it trains six networks)'
+	@echo 'make data     rebuild the files in data/ (takes long: it trains 13 networks)'
 	@echo 'Another Python: make lab PYTHON=python3.12'
 
 # ---- the environment; the stamp files make a second call quick ----
@@ -88,4 +88,14 @@ data: $(VENV)/.data
 	$(TRAIN) --network vit --epochs 16 --hold-out 5 8 --out data/models/vit-holdout.safetensors
 	$(TRAIN) --network cnn --epochs 4 --images 30000 --cue 0.95 --out data/models/cnn-cue.safetensors
 	$(TRAIN) --network vit --epochs 6 --images 30000 --cue 0.95 --out data/models/vit-cue.safetensors
+	$(TRAIN) --network cnn --epochs 12 --augment --log data/runs/cnn-augmented \
+		--out data/models/cnn-augmented.safetensors
+	for seed in 1 2 3; do \
+		$(TRAIN) --network cnn --epochs 10 --hold-out 5 8 --without-fit data/fashion-mnist.npz \
+			--seed $$seed --out data/models/cnn-holdout-$$seed.safetensors && \
+		$(TRAIN) --network vit --epochs 16 --hold-out 5 8 --without-fit data/fashion-mnist.npz \
+			--seed $$seed --out data/models/vit-holdout-$$seed.safetensors || exit 1; \
+	done
+	$(VENV)/bin/python data/build/checksums.py
+	$(VENV)/bin/python data/build/build_comparison.py --jobs $(JOBS)
 	$(VENV)/bin/python data/build/checksums.py

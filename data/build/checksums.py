@@ -3,8 +3,8 @@
     python data/build/checksums.py            after a rebuild
     sha256sum --check SHA256SUMS              in data/, to verify by hand
 
-Covers every ``.npz`` and ``.safetensors`` file and TensorBoard log below the folder. The README's tables, checksums
-and what the networks' headers state, lie between marker comments.
+Covers the data, weights, tables and TensorBoard logs below the folder. The README's tables,
+checksums and what the networks' headers state, lie between marker comments.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from safetensors import safe_open
 
-SUFFIXES = {".npz", ".safetensors"}
+SUFFIXES = {".npz", ".safetensors", ".json"}
 
 
 def checksums(folder: Path) -> dict[str, str]:

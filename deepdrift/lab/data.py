@@ -31,6 +31,7 @@ __all__ = [
     "load",
     "load_network",
     "load_ood",
+    "shipped",
 ]
 
 # fmt: off
@@ -104,6 +105,24 @@ def _checked(folder: Path, name: str) -> Path:
             f"{expected[name][:16]}..., the file has {found[:16]}...; {remedy}"
         )
     return path
+
+
+def shipped(name: str, *, root: str | Path | None = None) -> Path:
+    """Path of a shipped file, its bytes checked against the manifest.
+
+    Parameters
+    ----------
+    name : str
+        Relative to the data folder, such as ``"comparison.npz"``.
+    root : path, optional
+        See :func:`data_folder`.
+
+    Raises
+    ------
+    DataFileError
+        If the file is missing, unlisted, or has been changed.
+    """
+    return _checked(data_folder(root), name)
 
 
 def _image_set(images: Any, labels: Any, names: Iterable[str]) -> ImageSet:
