@@ -198,7 +198,9 @@ class LayerDistance:
         return new
 
 
-def relative_distance(distance: LayerDistance, states: StatesLike) -> Tensor:
+def relative_distance(
+    distance: LayerDistance, states: StatesLike, whole: LayerDistance | None = None
+) -> Tensor:
     """Distance to the nearest class minus distance to the whole (Ren et al. 2021, eq. 3).
 
     Both are Mahalanobis distances, with the covariance within classes and that of all samples.
@@ -209,6 +211,8 @@ def relative_distance(distance: LayerDistance, states: StatesLike) -> Tensor:
     distance : LayerDistance
         Fitted with labels of two classes or more.
     states : mapping or sequence of Tensor, each (N, D_l)
+    whole : LayerDistance, optional
+        ``distance.pooled()``, if you have it: made anew it costs O(D_l^3).
 
     Returns
     -------
@@ -233,7 +237,7 @@ def relative_distance(distance: LayerDistance, states: StatesLike) -> Tensor:
         raise NotFittedError(
             f"distance: expected two classes or more, got {distance.n_classes}; fit with labels"
         )
-    relative = distance.score(states) - distance.pooled().score(states)
+    relative = distance.score(states) - (whole or distance.pooled()).score(states)
     return torch.where(relative.isnan(), torch.inf, relative)
 
 

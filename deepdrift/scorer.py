@@ -82,6 +82,7 @@ class StateScorer:
         self.innovation: Innovation | None = None
         self.distance: LayerDistance | None = None
         self.output: LayerDistance | None = None
+        self._whole: tuple[LayerDistance, LayerDistance] | None = None  # output, as one class
         self.calibration_scores: dict[str, Tensor] = {}
         self.calibration: Calibration | None = None
         self._fusion: Fusion | None = None
@@ -335,7 +336,9 @@ class StateScorer:
         with torch.autocast(next(iter(states.values())).device.type, enabled=False):
             blocks = {k: part.score(layers) for k, part in parts.items() if part is not None}
             if output and self.output is not None and self.output.n_classes > 1:
-                blocks["output"] = relative_distance(self.output, output)
+                if self._whole is None or self._whole[0] is not self.output:
+                    self._whole = self.output, self.output.pooled()
+                blocks["output"] = relative_distance(self.output, output, self._whole[1])
         return blocks
 
     def _peak_velocity(self, states: States) -> Tensor:
