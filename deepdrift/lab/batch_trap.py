@@ -8,6 +8,7 @@ changed?"; an AUROC over images answers "is this image strange?".
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -100,8 +101,8 @@ def predicted_auroc(normal: Any, shifted: Any, size: int) -> float:
     '0.76, 0.92'
     """
     a, b = as_scores(normal, "normal"), as_scores(shifted, "shifted")
-    spread = float(np.sqrt(a.var() + b.var()))
-    gap = float(b.mean() - a.mean())
-    if not np.isfinite(gap) or not spread > 0:
+    finite = np.isfinite(a).all() and np.isfinite(b).all()
+    spread = math.sqrt(a.var() + b.var()) if finite else 0.0
+    if not spread > 0:
         raise EvaluationError("normal, shifted: expected finite scores that are not all equal")
-    return float(stats.norm.cdf(np.sqrt(size) * gap / spread))
+    return float(stats.norm.cdf(math.sqrt(size) * (b.mean() - a.mean()) / spread))

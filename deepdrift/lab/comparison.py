@@ -171,6 +171,12 @@ class Comparison:
             np.array(measured).reshape(shape),
         )
 
+    @property
+    def shifts(self) -> tuple[str, ...]:
+        """Rows of single shifts, the severities of a corruption averaged."""
+        rows = (row for row in self.rows if row not in GROUPS)
+        return tuple(row for row in rows if self.kinds.get(row) != "corruption")
+
     def auroc(self, detector: str, row: str = GROUPS[0]) -> Estimate:
         """Mean over the trainings, with its interval over the draw of test images.
 
@@ -210,15 +216,12 @@ class Comparison:
         Parameters
         ----------
         rows : sequence of str, optional
-            By default every shift, the severities of a corruption averaged.
+            By default all `shifts`.
         rivals : sequence of str, optional
             By default all other detectors.
         """
-        if rows is None:
-            rows = [row for row in self.rows if row not in GROUPS]
-            rows = [row for row in rows if self.kinds.get(row) != "corruption"]
         found = []
-        for row in rows:
+        for row in self.shifts if rows is None else rows:
             others = self.detectors if rivals is None else rivals
             gaps = [(row, o, self.difference(detector, o, row)) for o in others if o != detector]
             sure = [item for item in gaps if item[2].high < 0]

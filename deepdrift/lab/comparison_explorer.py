@@ -60,11 +60,10 @@ class ComparisonExplorer(Explorer):
         corrupted = [key for key, kind in first.kinds.items() if kind == "corruption"]
         self._severities = sorted({key.rsplit(" ", 1)[1] for key in corrupted}, key=int)
         groups = [row for row in first.rows if row in GROUPS]
-        shifts = [row for row in first.rows if row not in (*GROUPS, *corrupted)]
         severity = choice_control("severity", [MEAN, *self._severities])
         controls = {
             "network": choice_control("network", list(tables)),
-            "shift": choice_control("shift", [*groups, *shifts]),
+            "shift": choice_control("shift", [*groups, *first.shifts]),
             "severity": severity,
             "method": choice_control("method", methods),
             "rival": choice_control("rival", methods),

@@ -36,7 +36,7 @@ def _name_rows(ax: Any, names: Sequence[str]) -> None:
 def _two_panels(tables: Mapping[str, Any], title: str, draw: Callable[[Any, str], None]) -> None:
     rows = max(len(table.detectors) for table in tables.values())
     with plots.figure(1.1 + _LINE * rows) as fig:
-        panels = fig.subplots(1, len(tables), squeeze=False)[0]
+        panels = fig.subplots(1, len(tables), squeeze=False, sharex=True)[0]
         for ax, name in zip(panels, tables, strict=True):
             draw(ax, name)
             ax.set_title(name, fontsize=11, fontweight="normal")
@@ -137,7 +137,6 @@ def draw_kept_rates(
         ax.plot(rates, [y] * len(rates), "o", markersize=4, markerfacecolor="none",
                 markeredgecolor=plots.INK, markeredgewidth=0.9)  # fmt: skip
     ax.axvline(alpha, color=plots.BLACK, linestyle=(0, (5, 3)), linewidth=1.2, zorder=0.9)
-    ax.set_xlim(left=0)
     plots._percent_axis(ax.xaxis)
     ax.set_xlabel("realised false-alarm rate")
     _name_rows(ax, names)

@@ -199,4 +199,6 @@ class MMDExplorer(Explorer):
             axes[0], point.null, point.distance, point.threshold,
             title=f"{permutations} random splits of {features}, p = {point.p_value:.2g}",
         )  # fmt: skip
-        draw_effects(axes[1], list(effects), {"": list(effects.values())}, {"chosen": point.sigma})
+        draw_effects(axes[1], DOUBLINGS, {"": list(effects.values())}, {"chosen": doublings},
+                     log=False, xlabel="doublings of the bandwidth")  # fmt: skip
+        axes[1].set_xticks(DOUBLINGS)

@@ -66,21 +66,24 @@ def draw_effects(
     bandwidths: Sequence[float],
     effects: Mapping[str, Sequence[float]],
     marks: Mapping[str, float],
-    title: str = "",
+    *,
+    log: bool = True,
+    xlabel: str = "bandwidth",
 ) -> None:
-    """Effect size against the bandwidth (log axis), and named bandwidths as vertical lines."""
+    """Effect size against the bandwidth, and named bandwidths as vertical lines."""
     for i, (name, values) in enumerate(effects.items()):
         ax.plot(bandwidths, values, marker=MARKERS[i % 5], markersize=4, color=plots.COLOURS[i])
         if len(effects) > 1:
             plots.draw_name(ax, name, i)
     ax.axhline(0, color=plots.GREY, linewidth=1)
-    ax.set_xscale("log")
+    if log:
+        ax.set_xscale("log")
+        ax.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     top = max(max(values) for values in effects.values())
     ax.set_ylim(top=1.3 * max(top, 2.0))
-    ax.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     for name, at in marks.items():
         plots.draw_threshold(ax, at, name, height=0.98)
-    ax.set(xlabel="bandwidth", ylabel="effect size [sd]", title=title)
+    ax.set(xlabel=xlabel, ylabel="effect size [sd]")
 
 
 def bandwidths(
