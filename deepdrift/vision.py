@@ -75,7 +75,7 @@ class DeepDriftVision:
     Examples
     --------
     >>> import torch
-    >>> g = torch.Generator().manual_seed(0)
+    >>> g = torch.manual_seed(0)  # for the weights of the example, and its images
     >>> model = nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.ReLU())
     >>> normal = torch.rand(800, 1, 8, 8, generator=g)
     >>> vision = DeepDriftVision(model).fit(normal.split(100))
