@@ -53,7 +53,7 @@ class DeepDriftMonitor:
     output_layer : str, optional
         Layer that holds the logits, for the score ``fused`` with labels; see
         `deepdrift.StateScorer`. "auto" takes the final linear layer (`deepdrift.head.find_head`)
-        if no layers are named, and none if they are.
+        if no layers are named and the model runs it, and none otherwise.
 
     Examples
     --------
@@ -85,12 +85,18 @@ class DeepDriftMonitor:
         if n_channels is not None and n_channels < 1:
             raise StateError(f"n_channels: expected a positive number or None, got {n_channels!r}")
         self._network = unwrap(model)
-        if output_layer == "auto":
-            output_layer = find_head(self._network) if layer_names is None else None
         layers = auto_layers(self._network) if layer_names is None else layer_names
         layers = [layers] if isinstance(layers, str) else list(layers)
-        if score != "fused" or output_layer in layers:
+        self._own_output = output_layer == "auto"
+        if self._own_output:
             output_layer = None
+            if layer_names is None and score == "fused":
+                head = find_head(self._network)
+                output_layer = None if head in layers else head
+        elif output_layer in layers:
+            raise StateError(
+                f"output_layer: {output_layer!r} is among layer_names; name it in one place"
+            )
         watched = layers if output_layer is None else [*layers, output_layer]
         self._scorer = StateScorer(score, alpha, across_widths, output_layer)
         self._recorder = Recorder(model, watched, pooling, layout=layout)
@@ -131,8 +137,9 @@ class DeepDriftMonitor:
         Use other data than for `calibrate`, for example training data. Without `fit`,
         `calibrate` splits its own data.
         """
-        learned = self._new_scorer()
+        learned = None
         for states, labels in self._batches(loader, max_batches):
+            learned = learned or self._new_scorer()
             learned.partial_fit(states, labels)
         self._scorer, self._fitted_apart, self._watch = learned, True, None
         return self
@@ -424,9 +431,12 @@ class DeepDriftMonitor:
                 run(self._network, inputs, self._sample_shape)
                 if isinstance(inputs, Tensor):
                     self._sample_shape = tuple(inputs.shape[1:])
+                recorded = self._recorder.states.check()
+                if self._own_output and count == 0 and self.output_layer not in list(recorded):
+                    self._scorer.output_layer = None  # a last layer that this model does not run
                 states = {
                     k: finite_samples(self._project(v, k), f"loader, layer {k!r}").cpu()
-                    for k, v in self._recorder.states.check().items()
+                    for k, v in recorded.items()
                 }
                 n = len(next(iter(states.values())))
                 found = {k: v.shape[1] for k, v in states.items()}

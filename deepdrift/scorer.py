@@ -76,7 +76,9 @@ class StateScorer:
             raise StateError(f"score: expected one of {', '.join(SCORES)}, got {score!r}")
         cal.required_samples(alpha)
         self.score_name, self.alpha, self.across_widths = score, float(alpha), across_widths
-        self.output_layer = output_layer if score == "fused" else None
+        if output_layer is not None and score != "fused":
+            raise StateError(f"output_layer: only score='fused' has an output term, not {score!r}")
+        self.output_layer = output_layer
         self.method = "conformal"
         self.widths: dict[str, int] = {}
         self.innovation: Innovation | None = None

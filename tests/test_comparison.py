@@ -269,3 +269,8 @@ def test_unknown_names():
         TABLE.difference("good", "weak", "blurr")
     with pytest.raises(EvaluationError, match="row: measured for bags, blur 3, not 'digits'"):
         TABLE.aupr("good", "digits")
+
+
+def test_no_runs_is_an_error():
+    with pytest.raises(EvaluationError, match="at least one training, got none"):
+        Comparison.of([])

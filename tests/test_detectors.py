@@ -378,3 +378,8 @@ def test_unknown_names_and_missing_labels_are_refused():
 def test_names_keep_their_order():
     assert list(fit_detectors(NET, FIT, CALIBRATION, ["random", "MSP"])) == ["random", "MSP"]
     assert [d.name for d in DETECTORS.values()] == list(DETECTORS)
+
+
+def test_a_network_without_a_head_is_refused_by_name():
+    with pytest.raises(StateError, match="expected a linear layer named head, Sequential has none"):
+        observe(torch.nn.Sequential(torch.nn.Linear(2, 2)), torch.zeros(3, 2), ["0"])

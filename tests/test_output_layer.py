@@ -242,3 +242,24 @@ def test_a_reference_without_output_term_is_refused_with_its_name(model, tmp_pat
 )
 def test_find_head(network, expected):
     assert find_head(network) == expected
+
+
+def test_a_last_layer_that_does_not_run_is_left_out(model):
+    spare = Classifier()
+    spare.spare = nn.Linear(6, 3)  # defined last, and never called
+    with DeepDriftMonitor(spare) as monitor, DeepDriftMonitor(model, output_layer=None) as plain:
+        assert monitor.output_layer == "spare"
+        for part in (monitor, plain):
+            part.fit(loader(800, 0)).calibrate(loader(400, 1))
+        assert monitor.output_layer is None
+        x = labelled(30, 2)[0]
+        assert torch.equal(monitor.p_values(x), plain.p_values(x))
+
+
+def test_an_output_layer_that_would_be_ignored_is_refused(model):
+    with pytest.raises(StateError, match="only score='fused'"):
+        StateScorer("innovation", output_layer="logits")
+    with pytest.raises(StateError, match="only score='fused'"):
+        DeepDriftMonitor(model, score="distance", output_layer="head")
+    with pytest.raises(StateError, match="'head' is among layer_names"):
+        DeepDriftMonitor(model, ["body.0", "head"], output_layer="head")

@@ -254,3 +254,15 @@ def test_the_shipped_protocol():
     again = fashion_protocol(severities=[1], shifts=["contrast"])
     for one, two in zip(found.shifted[:5], again.shifted[:5], strict=True):
         assert torch.equal(one.images, two.images)
+
+
+def test_unknown_names_and_rates_list_the_known_ones():
+    scores = Scores({"a": {"test": np.array([1.0, 2])}}, {"a": {0.1: 3.0}}, {})
+    for call, text in (
+        (lambda: scores.false_alarms("b", 0.1), "detector: expected one of a, got 'b'"),
+        (lambda: scores.detection("a", "x", 0.1), "key: expected one of test, got 'x'"),
+        (lambda: scores.false_alarms("a", 0.2), "alpha: expected one of the protocol's 0.1"),
+        (lambda: scores.auroc("a", "x"), "key: expected one of test"),
+    ):
+        with pytest.raises(EvaluationError, match=text):
+            call()

@@ -48,7 +48,7 @@ def augment(images: Tensor, seed: int = 0, names: Sequence[str] = tuple(AUGMENTA
         Floats in [0, 1], C = 1 or 3.
     seed : int
         The same seed gives the same result; the global generator is left as it was.
-    names : sequence of str
+    names : str or sequence of str
         Which of ``AUGMENTATIONS`` to apply; the order is fixed.
 
     Returns
@@ -72,6 +72,7 @@ def augment(images: Tensor, seed: int = 0, names: Sequence[str] = tuple(AUGMENTA
     >>> bright[0, 0, 0, 0].item(), 0.35 <= bright[0, 0, 0, 1].item() <= 0.65
     (0.0, True)
     """
+    names = [names] if isinstance(names, str) else list(names)
     unknown = [name for name in names if name not in AUGMENTATIONS]
     if unknown:
         raise ValueError(f"names: expected some of {', '.join(AUGMENTATIONS)}, got {unknown}")

@@ -126,6 +126,8 @@ class Comparison:
         EvaluationError
             If the runs differ in sets or detectors.
         """
+        if not runs:
+            raise EvaluationError("runs: expected the scores of at least one training, got none")
         first = runs[0]
         if any((r.kinds, r.detectors) != (first.kinds, first.detectors) for r in runs):
             raise EvaluationError("runs: expected the same sets and detectors in every run")

@@ -80,6 +80,11 @@ def observe(
     -------
     Observed
     """
+    if not isinstance(getattr(network, "head", None), nn.Linear):
+        raise StateError(
+            f"network: expected a linear layer named head, {type(network).__name__} has none; its "
+            "input are the features that most rivals need"
+        )
     kept: list[Tensor] = []
     hook = network.head.register_forward_pre_hook(lambda _, inputs: kept.append(inputs[0].clone()))
     try:

@@ -86,7 +86,7 @@ class Scores:
         For a corruption the interval is a little too wide: DeLong does not know that the same
         images were seen clean. `deepdrift.lab.comparison` counts images, not rows.
         """
-        return auroc(self.values[detector]["test"], self.values[detector][key])
+        return auroc(self._scores(detector, "test"), self._scores(detector, key))
 
     def false_alarms(self, detector: str, alpha: float = 0.05) -> Estimate:
         """Share of normal test images above the threshold, with its exact interval."""
@@ -96,8 +96,21 @@ class Scores:
         """Share of a shifted set above the same threshold."""
         return self._share(detector, key, alpha)
 
+    def _scores(self, detector: str, key: str) -> Array:
+        known = self.values.get(detector)
+        for what, name, names in (
+            ("detector", detector, self.values),
+            ("key", key, known if known is not None else [key]),
+        ):
+            if name not in names:
+                raise EvaluationError(f"{what}: expected one of {', '.join(names)}, got {name!r}")
+        return known[key]
+
     def _share(self, detector: str, key: str, alpha: float) -> Estimate:
-        scores = self.values[detector][key]
+        scores = self._scores(detector, key)
+        if alpha not in self.thresholds[detector]:
+            known = ", ".join(f"{a:g}" for a in self.thresholds[detector])
+            raise EvaluationError(f"alpha: expected one of the protocol's {known}, got {alpha!r}")
         return proportion(int((scores > self.thresholds[detector][alpha]).sum()), len(scores))
 
 
