@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from deepdrift.distance import LayerDistance
-from deepdrift.errors import ReferenceFileError, require
+from deepdrift.errors import ReferenceFileError
 from deepdrift.innovation import Innovation, StepPredictor
+from deepdrift.storage import read_tensors, write_tensors
 
 FORMAT = "deepdrift-reference-1"
 
@@ -115,7 +116,6 @@ class Reference:
 
     def save(self, path: str | os.PathLike[str], extra: dict[str, Any] | None = None) -> None:
         """Write one safetensors file; an existing file is replaced only when all is written."""
-        io = require("safetensors.torch", "lab")
         tensors = self._fitted_tensors() | {
             f"calibration.{k}": v for k, v in self.calibration.items()
         }
@@ -126,10 +126,7 @@ class Reference:
             "extra": extra or {},
         }
         header["sha256"] = _digest(tensors, header)
-        path = Path(path)
-        partial = path.with_name(path.name + ".part")
-        io.save_file(tensors, partial, metadata={"deepdrift": json.dumps(header)})
-        os.replace(partial, path)
+        write_tensors(path, tensors, header)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> tuple[Reference, dict[str, Any]]:
@@ -140,23 +137,10 @@ class Reference:
         ReferenceFileError
             If the file is missing, damaged, or something else.
         """
-        io = require("safetensors", "lab")
+        tensors, header = read_tensors(path, what="calibrated monitor", again="calibrate")
         path = Path(path)
-        if not path.is_file():
-            raise ReferenceFileError(
-                f"path: no file {str(path)!r}; save a calibrated monitor first"
-            )
-        try:
-            with io.safe_open(path, framework="pt") as file:
-                header = json.loads((file.metadata() or {}).get("deepdrift", "null"))
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        except Exception as error:  # the reader's own exceptions are not public
-            raise ReferenceFileError(
-                f"path: {path.name} is damaged or no safetensors file ({error}); calibrate and save"
-                " again"
-            ) from error
-        if not isinstance(header, dict) or header.get("format") != FORMAT:
-            found = header.get("format") if isinstance(header, dict) else "no deepdrift header"
+        if header is None or header.get("format") != FORMAT:
+            found = "no deepdrift header" if header is None else header.get("format")
             raise ReferenceFileError(f"path: {path.name}: expected {FORMAT!r}, found {found!r}")
         if header.pop("sha256", None) != _digest(tensors, header):
             raise ReferenceFileError(

@@ -26,7 +26,7 @@ FLOORS = [
     {"errors"},
     {"pooling", "forward", "hooks", "velocity", "moments", "innovation", "distance"}
     | {"calibration", "fsm", "replay", "run_length", "sequential", "distributions", "e_process"}
-    | {"head"},
+    | {"head", "storage"},
     {"collect", "fusion", "drift", "watch", "results", "scorer", "reference", "diagnosis"}
     | {"baselines", "confidence"},
     {"monitor"},

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from deepdrift.baselines.plane import choose_rank, percentile_levels, principal_directions
 from deepdrift.baselines.samples import as_sample
-from deepdrift.baselines.storage import read_tensors, write_tensors
 from deepdrift.calibration import combine_p_values, conformal_p_values
 from deepdrift.errors import CalibrationError, NotFittedError, StateError
+from deepdrift.storage import read_kind, write_tensors
 
 _FLOOR = 1e-10  # smallest variance inside the plane, relative to the largest
 _PART = 2**18  # numbers of a piece of queries: 2 MB
@@ -289,7 +289,7 @@ class DIME:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write a safetensors file."""
-        write_tensors(path, "DIME", self.to_tensors(), {})
+        write_tensors(path, self.to_tensors(), {"kind": "DIME"})
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> DIME:
@@ -300,7 +300,7 @@ class DIME:
         ReferenceFileError
             If the file is missing, damaged, or holds something else.
         """
-        return cls.from_tensors(read_tensors(path, "DIME")[0])
+        return cls.from_tensors(read_kind(path, "DIME")[0])
 
     # ---- checks ----
 

@@ -37,8 +37,8 @@ from deepdrift.baselines.permutation import (
     random_splits,
 )
 from deepdrift.baselines.samples import Features
-from deepdrift.baselines.storage import read_tensors, write_tensors
 from deepdrift.errors import CalibrationError, StateError
+from deepdrift.storage import read_kind, write_tensors
 
 __all__ = ["DriftTest", "MMDDrift", "mmd2_biased", "mmd2_linear", "mmd2_unbiased"]
 
@@ -226,7 +226,7 @@ class MMDDrift:
         if isinstance(seed, torch.Generator):
             tensors["generator"], seed = seed.get_state(), None
         header = {k: getattr(self, k) for k in self._saved}
-        write_tensors(path, self._kind, tensors, header | {"generator": seed})
+        write_tensors(path, tensors, {"kind": self._kind} | header | {"generator": seed})
 
     @classmethod
     def load(
@@ -243,7 +243,7 @@ class MMDDrift:
         ReferenceFileError
             If the file is missing, damaged, or holds something else.
         """
-        tensors, header = read_tensors(path, cls._kind)
+        tensors, header = read_kind(path, cls._kind)
         header.pop("kind")
         if "generator" in tensors:
             header["generator"] = torch.Generator()
