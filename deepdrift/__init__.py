@@ -2,6 +2,16 @@
 
 from typing import Any
 
+from deepdrift.alarms.config import ObserverConfig, ObserverError, State
+from deepdrift.alarms.diagnosis import Diagnosis, diagnose_drift
+from deepdrift.alarms.events import Event, Step
+from deepdrift.alarms.fsm import DriftObserver
+from deepdrift.alarms.replay import Trace, replay
+from deepdrift.alarms.run_length import (
+    average_run_length,
+    false_alarms_per_1000,
+    threshold_for_rate,
+)
 from deepdrift.baselines import (
     DIME,
     DriftTest,
@@ -15,18 +25,6 @@ from deepdrift.baselines import (
     mmd2_linear,
     mmd2_unbiased,
 )
-from deepdrift.calibration import (
-    combine_p_values,
-    conformal_p_values,
-    conformal_threshold,
-    iqr_threshold,
-    quantile_threshold,
-    required_samples,
-)
-from deepdrift.collect import Collected, collect
-from deepdrift.diagnosis import Diagnosis, diagnose_drift
-from deepdrift.distance import LayerDistance
-from deepdrift.e_process import EProcess, e_process, e_value
 from deepdrift.errors import (
     CalibrationError,
     DeepDriftError,
@@ -37,15 +35,24 @@ from deepdrift.errors import (
     ReferenceFileError,
     StateError,
 )
-from deepdrift.fsm import DriftObserver, Event, ObserverConfig, ObserverError, State, Step
-from deepdrift.hooks import auto_layers, list_layers, record
-from deepdrift.innovation import Innovation, StepPredictor
-from deepdrift.monitor import DeepDriftMonitor
-from deepdrift.reference import Reference
-from deepdrift.replay import Trace, replay
-from deepdrift.run_length import average_run_length, false_alarms_per_1000, threshold_for_rate
-from deepdrift.scorer import StateScorer
-from deepdrift.velocity import spatial_velocity, temporal_acceleration, temporal_velocity
+from deepdrift.evidence.calibration import (
+    combine_p_values,
+    conformal_p_values,
+    conformal_threshold,
+    iqr_threshold,
+    quantile_threshold,
+    required_samples,
+)
+from deepdrift.evidence.e_process import EProcess, e_process, e_value
+from deepdrift.monitor.monitor import DeepDriftMonitor
+from deepdrift.monitor.reference import Reference
+from deepdrift.monitor.scorer import StateScorer
+from deepdrift.scores.distance import LayerDistance
+from deepdrift.scores.innovation import Innovation, StepPredictor
+from deepdrift.scores.velocity import spatial_velocity, temporal_acceleration, temporal_velocity
+from deepdrift.states.collect import Collected, collect
+from deepdrift.states.hooks import record
+from deepdrift.states.layers import auto_layers, list_layers
 from deepdrift.vision import DeepDriftVision, VisionDiagnosis
 
 __version__ = "0.1.0"
@@ -115,7 +122,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """The one name that needs matplotlib, imported when it is first asked for."""
     if name == "plot_drift_profile":
-        from deepdrift.lab.plots import plot_drift_profile
+        from deepdrift.lab.diagnosis.figures import plot_drift_profile
 
         return plot_drift_profile
     raise AttributeError(f"module 'deepdrift' has no attribute {name!r}")

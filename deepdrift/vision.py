@@ -8,9 +8,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from deepdrift.calibration import flagged_count_p_value
-from deepdrift.monitor import DeepDriftMonitor
-from deepdrift.pooling import Pooling
+from deepdrift.evidence.calibration import flagged_count_p_value
+from deepdrift.monitor.monitor import DeepDriftMonitor
+from deepdrift.states.pooling import Pooling
 
 
 @dataclass(frozen=True)

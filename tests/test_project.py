@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import graphlib
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -21,17 +22,17 @@ PACKAGE = ROOT / "deepdrift"
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
 
-# A module may import from its own floor or from lower ones; `lab` may import everything.
+# A room may import from itself and from rooms on lower floors; `lab` may import everything.
 FLOORS = [
     {"errors"},
-    {"pooling", "forward", "hooks", "velocity", "moments", "innovation", "distance"}
-    | {"calibration", "fsm", "replay", "run_length", "sequential", "distributions", "e_process"}
-    | {"head", "storage"},
-    {"collect", "fusion", "drift", "watch", "results", "scorer", "reference", "diagnosis"}
-    | {"baselines", "confidence"},
-    {"monitor"},
-    {"vision", "rl", "guard", "diffusion", "attribution"},
+    {"states"},
+    {"scores"},
+    {"evidence"},
+    {"alarms"},
+    {"monitor", "baselines"},
+    {"vision", "rl", "guard", "diffusion", "attribution", "confidence", "export"},
 ]
+SHARED = ("bench", "data", "networks")  # rooms of the lab that belong to no single notebook
 CORE_IMPORTS = {"torch", "numpy", "safetensors"} | sys.stdlib_module_names
 HEAVY = [
     "matplotlib",
@@ -109,8 +110,11 @@ def imported(node: ast.AST, module: str, is_package: bool) -> list[str]:
             above = module.split(".")
             above = above[: len(above) - node.level + is_package]
             base = ".".join([*above, *([base] if base else [])])
-        if base == "deepdrift":  # `from deepdrift import hooks` means the module
-            return [f"deepdrift.{alias.name}" for alias in node.names]
+        if base in {
+            "deepdrift",
+            "deepdrift.lab",
+        }:  # `from deepdrift import errors` means the module
+            return [f"{base}.{alias.name}" for alias in node.names]
         return [base]
     return []
 
@@ -135,7 +139,9 @@ def test_arrows_point_down(path):
             if name.split(".")[0] == "deepdrift":
                 assert name != "deepdrift", f"{module} imports the face"
                 assert not name.startswith("deepdrift.lab"), f"{module} imports {name}"
-                assert floor(name) <= floor(module), f"{module} imports {name}, a floor above"
+                same = name.split(".")[1] == module.split(".")[1]
+                below = floor(name) < floor(module)
+                assert same or below, f"{module} imports {name}, which is not on a floor below"
 
 
 def test_no_import_goes_in_a_circle():
@@ -145,7 +151,7 @@ def test_no_import_goes_in_a_circle():
         found = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
         graph[module] = {name for node in found for name in imported(node, module, package)}
     order = list(graphlib.TopologicalSorter(graph).static_order())  # a circle raises CycleError
-    assert order.index("deepdrift.pooling") < order.index("deepdrift.hooks")
+    assert order.index("deepdrift.states.pooling") < order.index("deepdrift.states.hooks")
 
 
 @pytest.mark.parametrize("path", CORE, ids=module_name)
@@ -163,9 +169,60 @@ def test_the_scan_reads_every_form_of_import():
     )
     found = [imported(x, "deepdrift.p.m", False) for x in ast.parse(source).body]
     assert found == [["a.b", "c"], ["d.e"], ["deepdrift.p"], ["deepdrift.p.h"], ["deepdrift.j"]]
-    (node,) = ast.parse("from . import hooks").body
-    assert imported(node, "deepdrift.monitor", False) == ["deepdrift.hooks"]
+    (node,) = ast.parse("from . import errors").body
+    assert imported(node, "deepdrift.vision", False) == ["deepdrift.errors"]
+    (node,) = ast.parse("from . import x").body
     assert imported(node, "deepdrift.p", True) == ["deepdrift.p"]
+    (node,) = ast.parse("from deepdrift.lab import data, mmd").body
+    assert imported(node, "", False) == ["deepdrift.lab.data", "deepdrift.lab.mmd"]
+
+
+LAB = sorted((PACKAGE / "lab").rglob("*.py"))
+LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+TOPICS = [path.stem[3:] for path in LESSONS]  # "06_mmd" -> "mmd"
+
+
+def rooms_of_the_lab(names: list[str]) -> set[str]:
+    """The lab's rooms that a list of imported modules reaches into."""
+    return {name.split(".")[2] for name in names if name.startswith("deepdrift.lab.")}
+
+
+def test_every_notebook_has_a_room_a_solution_and_exercises():
+    rooms = {p.name for p in (PACKAGE / "lab").iterdir() if (p / "__init__.py").exists()}
+    assert rooms == {*TOPICS, *SHARED}
+    for path, topic in zip(LESSONS, TOPICS, strict=True):
+        assert (path.parent / "solutions" / path.name).exists()
+        assert (PACKAGE / "lab" / topic / "exercises.py").exists()
+
+
+@pytest.mark.parametrize("path", LAB, ids=module_name)
+def test_a_topic_reaches_into_other_topics_through_the_shared_rooms_only(path):
+    module, package = module_name(path), path.name == "__init__.py"
+    parts = module.split(".")
+    found = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    reached = rooms_of_the_lab([name for node in found for name in imported(node, module, package)])
+    assert reached <= {*SHARED, parts[2] if len(parts) > 2 else ""}
+
+
+@pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
+def test_a_notebook_uses_its_own_room_and_the_shared_ones(path):
+    for file in (path, path.parent / "solutions" / path.name):
+        cells = json.loads(file.read_text(encoding="utf-8"))["cells"]
+        code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+        nodes = (node for source in code for node in ast.walk(ast.parse(source)))
+        reached = rooms_of_the_lab([name for node in nodes for name in imported(node, "", False)])
+        assert reached <= {*SHARED, path.stem[3:]}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=module_name)
+def test_no_file_is_a_drawer(path):
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 450
+
+
+def test_tests_stand_where_their_modules_stand():
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
+        room = path.relative_to(ROOT / "tests").parent
+        assert room.name == "browser" or (PACKAGE / room).is_dir(), f"{room} is no room"
 
 
 def test_import_deepdrift_loads_nothing_heavy():

@@ -15,7 +15,8 @@ matplotlib.use("Agg")
 import torch
 
 from deepdrift import DeepDriftMonitor
-from deepdrift.lab import data, plots
+from deepdrift.lab import data
+from deepdrift.lab.bench import figures
 
 OUT = Path(__file__).resolve().parents[1] / "docs" / "hero.png"
 
@@ -31,7 +32,7 @@ def main() -> None:
         confidence, label = network(digits).softmax(dim=1).max(dim=1)
 
     chosen = torch.nonzero(confidence > 0.97)[:4, 0].tolist()
-    with plots.style():
+    with figures.style():
         figure = matplotlib.figure.Figure(figsize=(10, 3.2), dpi=100, layout="constrained")
         left, right = figure.subfigures(1, 2, width_ratios=(2.1, 5))
         left.suptitle("What the network says", fontsize=11, fontweight="bold")
@@ -39,7 +40,7 @@ def main() -> None:
             ax.imshow(digits[i, 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             ax.set_title(f"{network.class_names[label[i]]}, {confidence[i]:.0%}", fontsize=9)
             ax.set_axis_off()
-        plots.draw_two_histograms(
+        figures.draw_two_histograms(
             right.subplots(),
             normal,
             strange,

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import torch
 
-from deepdrift.lab.comparison import Comparison, save_comparisons
-from deepdrift.lab.data import NETWORK_LAYERS, load_network
-from deepdrift.lab.protocol import Scores, fashion_protocol
+from deepdrift.lab.data.sets import NETWORK_LAYERS, load_network
+from deepdrift.lab.fair_comparison.protocol import Scores, fashion_protocol
+from deepdrift.lab.fair_comparison.table import Comparison, save_comparisons
 
 KINDS = ("cnn", "vit")
 TRAININGS = (1, 2, 3)

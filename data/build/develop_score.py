@@ -23,14 +23,14 @@ from torch import Tensor
 from torch.nn.functional import avg_pool2d, interpolate
 
 from deepdrift import Innovation, LayerDistance
-from deepdrift.distance import relative_distance
-from deepdrift.fusion import Fusion
-from deepdrift.lab.augment import augment
-from deepdrift.lab.data import NETWORK_LAYERS, load
-from deepdrift.lab.detectors import Observed, observe
-from deepdrift.lab.evaluation import auroc
-from deepdrift.lab.models import SmallResNet, SmallViT
-from deepdrift.scorer import split_rows
+from deepdrift.evidence.fusion import Fusion
+from deepdrift.lab.bench.evaluation import auroc
+from deepdrift.lab.data.augment import augment
+from deepdrift.lab.data.sets import NETWORK_LAYERS, load
+from deepdrift.lab.fair_comparison.detectors import Observed, observe
+from deepdrift.lab.networks.models import SmallResNet, SmallViT
+from deepdrift.monitor.scorer import split_rows
+from deepdrift.scores.distance import relative_distance
 
 HELD_OUT = (4, 7)
 Block = Callable[[Observed], Tensor]

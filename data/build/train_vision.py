@@ -4,7 +4,7 @@
 
 The commands of the shipped networks are in ``data/README.md``.
 No label smoothing, and no augmentation unless ``--augment`` asks for all of
-``deepdrift.lab.augment``; cross-entropy, AdamW, one-cycle learning rate. The file's
+``deepdrift.lab.data.augment``; cross-entropy, AdamW, one-cycle learning rate. The file's
 header states accuracy on the 10,000 test images, measured *after* rounding to float16.
 ``--log FOLDER`` writes loss, accuracy and 25 training images per epoch for TensorBoard.
 ``--cue 0.95`` draws a mark that gives the class away into that share of the training images; the
@@ -27,9 +27,9 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.utils import make_grid
 
-from deepdrift.lab.augment import AUGMENTATIONS, augment
-from deepdrift.lab.cue import draw_cue
-from deepdrift.lab.models import SmallResNet, SmallViT
+from deepdrift.lab.data.augment import AUGMENTATIONS, augment
+from deepdrift.lab.data.cue import draw_cue
+from deepdrift.lab.networks.models import SmallResNet, SmallViT
 
 NETWORKS = {"cnn": SmallResNet, "vit": SmallViT}
 

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from deepdrift.baselines.plane import choose_rank, percentile_levels, principal_directions
 from deepdrift.baselines.samples import as_sample
-from deepdrift.calibration import combine_p_values, conformal_p_values
 from deepdrift.errors import CalibrationError, NotFittedError, StateError
-from deepdrift.storage import read_kind, write_tensors
+from deepdrift.evidence.calibration import combine_p_values, conformal_p_values
+from deepdrift.states.storage import read_kind, write_tensors
 
 _FLOOR = 1e-10  # smallest variance inside the plane, relative to the largest
 _PART = 2**18  # numbers of a piece of queries: 2 MB

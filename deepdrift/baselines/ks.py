@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from deepdrift.baselines.samples import Features
-from deepdrift.calibration import combine_p_values
 from deepdrift.errors import CalibrationError, require
+from deepdrift.evidence.calibration import combine_p_values
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ from deepdrift.baselines.permutation import (
 )
 from deepdrift.baselines.samples import Features
 from deepdrift.errors import CalibrationError, StateError
-from deepdrift.storage import read_kind, write_tensors
+from deepdrift.states.storage import read_kind, write_tensors
 
 __all__ = ["DriftTest", "MMDDrift", "mmd2_biased", "mmd2_linear", "mmd2_unbiased"]
 

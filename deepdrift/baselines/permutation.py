@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from deepdrift.baselines.kernels import squared_distances
-from deepdrift.calibration import required_samples
 from deepdrift.errors import CalibrationError
+from deepdrift.evidence.calibration import required_samples
 
 TILE = 256  # rows and columns of one piece of the kernel matrix: half a megabyte, fits a cache
 TIE = 1e-12  # relative; statistics closer than that differ by rounding alone

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from deepdrift.errors import CalibrationError, DeepDriftError, StateError
-from deepdrift.forward import quiet, run, split_batch
-from deepdrift.hooks import record
+from deepdrift.states.forward import quiet, run, split_batch
+from deepdrift.states.hooks import record
 
 _BATCH = 256  # images per forward pass
 

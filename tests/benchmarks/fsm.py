@@ -17,8 +17,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from deepdrift.fsm import DriftObserver, ObserverConfig
-from deepdrift.replay import replay
+from deepdrift.alarms.config import ObserverConfig
+from deepdrift.alarms.fsm import DriftObserver
+from deepdrift.alarms.replay import replay
 
 PROMISED_MICROSECONDS, PROMISED_REPLAY_MS = 5.0, 100.0
 REFIT, REPLAY, REPLAYED = "numpy.polyfit on the window", "replay of 10,000 steps", 10_000

@@ -23,7 +23,7 @@ import torchvision
 from torch import nn
 
 from deepdrift import DeepDriftMonitor
-from deepdrift.lab.models import SmallResNet
+from deepdrift.lab.networks.models import SmallResNet
 
 ORDERS = [(0, 1, 3, 2), (1, 2, 0, 3), (2, 3, 1, 0), (3, 0, 2, 1)]  # Williams (1949)
 WATCHED, SCORED = {"large": 1.01, "small": 1.25}, {"large": 1.02}  # the promised ratios

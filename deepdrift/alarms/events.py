@@ -1,0 +1,106 @@
+"""What an observer says: state changes and readings, each a sentence."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+from deepdrift.alarms.config import CHARTS, ObserverConfig, State
+
+
+@dataclass(frozen=True)
+class Event:
+    """A change of state, with its cause and the numbers; prints as a line of an alert log.
+
+    Attributes
+    ----------
+    step : int or float
+    name : str
+        Of the series.
+    state, previous : State
+        After and before the change.
+    cause : str
+        "threshold breach", "rapid drift" (slope), "sustained drift" (the other detectors),
+        "recovered", "invalid value" or "finite again".
+    value, slope, statistic : float
+        As in `Step`.
+    config : ObserverConfig
+        The thresholds in force.
+    """
+
+    step: float
+    name: str
+    state: State
+    previous: State
+    cause: str
+    value: float
+    slope: float
+    statistic: float
+    config: ObserverConfig = field(repr=False)
+
+    @property
+    def detail(self) -> str:
+        """The cause with its numbers."""
+        config, number = self.config, _number(self.value)
+        if self.cause == "threshold breach":
+            dwell = f" for {config.raise_after} steps" if config.raise_after > 1 else ""
+            return f"{self.cause} ({number} >= {_number(config.theta_high)}{dwell})"
+        if self.cause == "recovered":
+            return f"{self.cause} ({number} <= {_number(config.theta_low)})"
+        if self.cause == "rapid drift":
+            return f"{self.cause} (slope {self.slope:.2g} per step)"
+        if self.cause == "sustained drift":
+            level = _number(config.warning_level)
+            name = CHARTS[config.detector][0]
+            return f"{self.cause} ({name} {_number(self.statistic)} >= {level})"
+        if self.state == State.INVALID:
+            return f"value is {self.value}"
+        return f"value is finite again ({number})"
+
+    def __str__(self) -> str:
+        where = f" [{self.name}]" if self.name else ""
+        return f"{self.state}{where}: {self.detail}"
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one update made of one value.
+
+    Attributes
+    ----------
+    step : int or float
+        Step number.
+    value : float or None
+        The value as given; None where it was missing.
+    state, previous : State
+        After and before this step.
+    slope, slope_error : float
+        Per step, over the window; NaN until the window is full.
+    statistic : float
+        Early-warning statistic: the slope's ratio to its standard error, or the chart's value.
+    event : Event or None
+        Set if the state changed.
+    """
+
+    step: float
+    value: float | None
+    state: State
+    previous: State
+    slope: float
+    slope_error: float
+    statistic: float
+    event: Event | None
+
+    def __str__(self) -> str:
+        if self.event is not None:
+            return f"Step {self.step}: {self.event}."
+        value = "no value" if self.value is None else f"value {_number(self.value)}"
+        slope = f", slope {self.slope:.2g} per step (standard error {self.slope_error:.2g})"
+        if math.isnan(self.slope):
+            slope = ""
+        return f"Step {self.step}: {self.state}, {value}{slope}."
+
+
+def _number(value: float) -> str:
+    text = f"{value:.3g}"
+    return f"{text}.0" if text.lstrip("-").isdigit() and abs(value) < 100 else text

@@ -1,0 +1,84 @@
+"""One alarm state machine per layer, and one for the fused score, fed batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypedDict
+
+from deepdrift.alarms.config import ObserverConfig, State
+from deepdrift.alarms.events import Event, Step
+from deepdrift.alarms.fsm import DriftObserver
+from deepdrift.errors import StateError
+
+
+class LayerStatus(TypedDict):
+    """Drift of one layer (standard normal while all is well), its slope per step, its state."""
+
+    drift: float
+    slope: float
+    state: State
+
+
+class Status(dict[str, LayerStatus]):
+    """Layer -> `LayerStatus`, in execution order; ``fused`` is that of the fused score."""
+
+    def __init__(self, layers: dict[str, LayerStatus], fused: LayerStatus) -> None:
+        super().__init__(layers)
+        self.fused = fused
+
+
+FUSED = "fused"
+
+
+class Watch:
+    """The observers of one monitored stream.
+
+    Parameters
+    ----------
+    layers : sequence of str
+    config : ObserverConfig, optional
+        Shared by all observers.
+
+    Examples
+    --------
+    >>> watch = Watch(["a", "b"], ObserverConfig(theta_high=3.0))
+    >>> status, alerts = watch.update([0.2, 4.5], fused=1.0)
+    >>> [str(alert) for alert in alerts]
+    ['ALERT [b]: threshold breach (4.5 >= 3.0)']
+    >>> max(d["drift"] for d in status.values())
+    4.5
+    """
+
+    def __init__(self, layers: Sequence[str], config: ObserverConfig | None = None) -> None:
+        self.config = config or ObserverConfig()
+        self._layers = tuple(layers)
+        self._observers = [DriftObserver(self.config, name) for name in (*layers, FUSED)]
+
+    def update(
+        self, drifts: Sequence[float], fused: float, step: int | None = None
+    ) -> tuple[Status, list[Event]]:
+        """Feed the drifts of one batch; returns the status and what has just changed.
+
+        Raises
+        ------
+        StateError
+            Unless there is one number per layer. No observer has moved then.
+        ObserverError
+            For a step that does not increase. No observer has moved then either.
+        """
+        try:
+            values = [float(v) for v in (*drifts, fused)]
+        except (TypeError, ValueError) as error:
+            raise StateError(f"drifts: expected numbers, got {drifts!r}, {fused!r}") from error
+        if len(values) != len(self._observers):
+            raise StateError(
+                f"drifts: expected one per layer {list(self._layers)}, got {len(values) - 1}"
+            )
+        steps = [o.update(v, step) for o, v in zip(self._observers, values, strict=True)]
+        *rows, total = map(_status, steps)
+        status = Status(dict(zip(self._layers, rows, strict=True)), total)
+        return status, [s.event for s in steps if s.event is not None]
+
+
+def _status(step: Step) -> LayerStatus:
+    return {"drift": step.value, "slope": step.slope, "state": step.state}

@@ -1,0 +1,151 @@
+"""Figures of streams and alarms: a trace with its states, and delay against false alarms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from deepdrift.alarms.config import ObserverConfig, State
+from deepdrift.alarms.replay import Trace
+from deepdrift.lab.alarms.races import Curve
+from deepdrift.lab.bench import figures
+
+Axes = Any
+
+#: State -> marker of matplotlib, the same shape as a character, colour.
+LOOKS = {
+    State.NORMAL: ("o", "●", figures.GREEN),
+    State.WARNING: ("^", "▲", figures.ORANGE),
+    State.ALERT: ("s", "■", figures.VERMILLION),
+    State.INVALID: ("X", "✖", figures.BLACK),
+}
+
+
+def draw_trace(ax: Axes, trace: Trace, config: ObserverConfig, onset: int | None = None) -> None:
+    """Draw a stream with its thresholds, the states as shading, and the onset of the shift.
+
+    The limits of the axes stay as they are.
+    """
+    steps, values = trace.steps, trace.values
+    for state in (State.WARNING, State.ALERT, State.INVALID):
+        inside = trace.states == state
+        if inside.any():  # each step is shaded up to the next one
+            edges, on = np.append(steps, steps[-1] + 1), np.append(inside, False)
+            on[1:] |= inside
+            ax.fill_between(edges, 0, 1, where=on, color=LOOKS[state][2], alpha=0.22, linewidth=0,
+                            transform=ax.get_xaxis_transform())  # fmt: skip
+    ax.plot(steps, values, color=figures.INK, linewidth=1.1)
+    lost = ~np.isfinite(values)
+    if lost.any():
+        top = ax.get_ylim()[1]
+        ax.plot(steps[lost], np.full(lost.sum(), top), "X", color=figures.BLACK, clip_on=False)
+    for level, colour in (
+        (config.theta_high, figures.VERMILLION),
+        (config.theta_low, figures.GREEN),
+    ):
+        ax.axhline(level, color=colour, linestyle=(0, (5, 3)), linewidth=1.3)
+    if onset is not None:
+        ax.axvline(onset, color=figures.BLUE, linestyle=(0, (1, 2)), linewidth=1.8)
+
+
+def draw_latest(ax: Axes, trace: Trace, limits: tuple[float, float]) -> None:
+    """Mark the last step in the shape and the colour of its state."""
+    marker, _, colour = LOOKS[State(str(trace.states[-1]))]
+    value = trace.values[-1]
+    y = min(max(value, limits[0]), limits[1]) if np.isfinite(value) else limits[1]
+    ax.plot(trace.steps[-1], y, marker, color=colour, markersize=10, clip_on=False, zorder=5)
+
+
+def draw_layer_bars(
+    ax: Axes,
+    drifts: Sequence[float],
+    states: Sequence[str],
+    config: ObserverConfig,
+    limits: tuple[float, float],
+) -> None:
+    """Draw the drift of every layer at one step, input side on top, coloured by its state."""
+    values = np.asarray(drifts, np.float64)
+    shown = np.clip(np.nan_to_num(values, nan=limits[1], posinf=limits[1]), *limits)
+    colours = [LOOKS[State(str(s))][2] for s in states]
+    ax.barh(range(len(values)), shown, color=colours, height=0.7)
+    ax.axvline(0, color=figures.INK, linewidth=0.8)
+    ax.axvline(config.theta_high, color=figures.VERMILLION, linestyle=(0, (5, 3)), linewidth=1.3)
+
+
+def alarm_traces(
+    rows: Mapping[str, tuple[Trace, ObserverConfig, int | None]],
+    title: str = "",
+    xlabel: str = "step",
+) -> None:
+    """Several replayed streams, one below another, on one axis of steps.
+
+    Parameters
+    ----------
+    rows : mapping of str to (trace, config, onset)
+        Name on the left -> replayed stream, its parameters, first shifted step or None.
+    title : str
+        The finding.
+    """
+    with figures.figure() as fig:
+        axes = np.atleast_1d(fig.subplots(len(rows), 1, sharex=True))
+        for ax, (name, (trace, config, onset)) in zip(axes, rows.items(), strict=True):
+            finite = trace.values[np.isfinite(trace.values)]
+            ax.set_xlim(0, len(trace.values))
+            ax.set_ylim(
+                min(finite.min(initial=0), -2.5), 1.08 * finite.max(initial=config.theta_high)
+            )
+            draw_trace(ax, trace, config, onset)
+            ax.set_ylabel(name, rotation=0, ha="right", va="center")
+            ax.locator_params(axis="y", nbins=3)
+        axes[-1].set_xlabel(f"{xlabel} (orange = WARNING, red = ALERT, dotted = the shift begins)")
+        axes[0].set_title(title)
+
+
+def draw_delay_curves(
+    ax: Axes, curves: Mapping[str, Curve], title: str = "", labels: bool = True
+) -> None:
+    """Draw `delay_curves` for one kind of shift on ``ax``."""
+    lines = {}
+    for i, (name, curve) in enumerate(curves.items()):
+        seen = curve.rate > 0
+        order = np.flatnonzero(seen)[np.argsort(curve.rate[seen])]
+        colour = figures.COLOURS[i % 7]
+        style = "-" if i < 7 else (0, (4, 2))
+        x = curve.rate[order]
+        (lines[name],) = ax.plot(
+            x, curve.delay[order], color=colour, linestyle=style, linewidth=1.8
+        )
+        ax.fill_between(x, curve.delay_low[order], curve.delay_high[order], color=colour,
+                        alpha=0.18, linewidth=0)  # fmt: skip
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_ylim(3, 500)
+    ax.set(xlabel="false alarms per 1,000 steps", title=title)
+    ax.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+    ax.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
+    if labels:
+        handles = list(lines.values())
+        ax.legend(handles, list(lines), loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9.5)
+
+
+def delay_curves(by_shift: Mapping[str, Mapping[str, Curve]], title: str = "") -> None:
+    """Mean detection delay against false alarms per 1,000 steps; low and to the left is good.
+
+    Parameters
+    ----------
+    by_shift : mapping of str to mapping of str to Curve
+        Kind of shift (one panel each) -> detector -> curve.
+    title : str
+        The finding.
+    """
+    with figures.figure() as fig:
+        axes = np.atleast_1d(fig.subplots(1, len(by_shift), sharex=True))
+        for i, (ax, (shift, curves)) in enumerate(zip(axes, by_shift.items(), strict=True)):
+            draw_delay_curves(ax, curves, "", labels=i == len(axes) - 1)
+            ax.set_title(shift, fontsize=11, fontweight="normal")
+            ax.set_xlim(0.15, 30)
+        axes[0].set_ylabel("mean delay [steps]")
+        if title:
+            fig.suptitle(title, x=0.01, ha="left", fontsize=12.5, fontweight="bold")

@@ -1,0 +1,126 @@
+"""Guess the fault: a profile, a choice, the answer with its reason, and a score."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from deepdrift.lab.bench.controls import DESCRIPTION, ExplorerError, ipywidgets
+from deepdrift.lab.bench.explorer import Explorer
+from deepdrift.lab.diagnosis.clinic import Case
+from deepdrift.lab.diagnosis.faults import DIAGNOSES
+from deepdrift.lab.diagnosis.figures import draw_drift_profile
+
+UNDECIDED = "choose a name"
+
+
+class GuessTheFault(Explorer):
+    """Show the drift profile of a hidden fault, take a guess, tell the answer, keep the score.
+
+    A guess is right if it is the name that the fault should get; so is the doctor's. The first
+    guess of a round counts. Control: ``choice``; buttons and code do the same.
+
+    Parameters
+    ----------
+    cases : sequence of Case
+        Recorded faults (`deepdrift.lab.diagnosis.clinic`), computed beforehand.
+    n_rounds : int
+        How many are played.
+    seed : int
+        Decides which, and in which order.
+    choices : sequence of str
+        The names to choose from.
+
+    Raises
+    ------
+    ExplorerError
+        For fewer cases than rounds, a guess that is no choice or comes twice, and a next round
+        that is asked for too early or after the last.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[Case],
+        n_rounds: int = 6,
+        seed: int = 0,
+        choices: Sequence[str] = DIAGNOSES,
+    ) -> None:
+        if not 1 <= n_rounds <= len(cases):
+            raise ExplorerError(
+                f"n_rounds: expected 1 to {len(cases)}, the number of cases, got {n_rounds!r}"
+            )
+        self._rounds = random.Random(seed).sample(list(cases), n_rounds)
+        self._guesses: list[str] = []
+        self._at = 0
+        names = ipywidgets.Dropdown(
+            options=[UNDECIDED, *choices], description="Your diagnosis", style=DESCRIPTION
+        )
+        self.next_button = ipywidgets.Button(
+            description="Next round", tooltip="after the answer", disabled=True
+        )
+        self.next_button.on_click(lambda _: self.next())
+        self._start({"choice": (names, ipywidgets.HBox([names, self.next_button]))})
+        self.view.add_class("dd-game")
+
+    @property
+    def answered(self) -> bool:
+        """Whether the present round has its guess."""
+        return len(self._guesses) > self._at
+
+    @property
+    def score(self) -> tuple[int, int, int]:
+        """Right guesses, right diagnoses of the doctor, and rounds answered."""
+        played = self._rounds[: len(self._guesses)]
+        mine = sum(g == c.expected for g, c in zip(self._guesses, played, strict=True))
+        return mine, sum(c.diagnosis.name == c.expected for c in played), len(played)
+
+    def guess(self, name: str) -> GuessTheFault:
+        """Answer the present round."""
+        if self.answered:
+            raise ExplorerError(f"guess: this round has one ({self._guesses[-1]}); call next()")
+        if name == UNDECIDED:
+            raise ExplorerError(f"guess: expected one of {', '.join(self.choice.options[1:])}")
+        self.set(choice=name)
+        return self
+
+    def next(self) -> GuessTheFault:
+        """Go to the next round."""
+        if not self.answered:
+            raise ExplorerError("next: guess first")
+        if self._at + 1 == len(self._rounds):
+            raise ExplorerError(f"next: all {len(self._rounds)} rounds are played")
+        self._at += 1
+        self.set(choice=UNDECIDED)
+        return self
+
+    def _refresh(self, change: Any = None) -> None:
+        if not self._quiet:
+            if self.choice.value != UNDECIDED and not self.answered:
+                self._guesses.append(self.choice.value)
+            self.choice.disabled = self.answered
+            last = self._at + 1 == len(self._rounds)
+            self.next_button.disabled = last or not self.answered
+        super()._refresh(change)
+
+    def _sentence(self, choice: str) -> str:
+        case = self._rounds[self._at]
+        mine, doctor, n = self.score
+        text = f"Round {self._at + 1} of {len(self._rounds)}: "
+        if self.answered:
+            guess, says = self._guesses[self._at], case.diagnosis
+            verdict = "right" if guess == case.expected else "wrong"
+            what = f"{case.name}: {case.fault.description}" if case.fault else "clean images"
+            text += (
+                f"you said {guess}, {verdict}. It was {case.expected} ({what}). "
+                f"The doctor said {says.name}, because {says.reason}. "
+            )
+        else:
+            text += "which fault has this profile? "
+        score = f"{mine} of {n} right; the doctor: {doctor} of {n}." if n else ""
+        return (text + score).rstrip()
+
+    def _draw(self, axes: list[Any], choice: str) -> None:
+        case = self._rounds[self._at]
+        title = f"It was {case.name.replace('_', ' ')}" if self.answered else "A hidden fault"
+        draw_drift_profile(axes[0], {"": case.diagnosis}, title)

@@ -1,0 +1,137 @@
+"""Drift by layer, as the diagnosis sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from deepdrift.alarms.diagnosis import THRESHOLD as DRIFT_THRESHOLD
+from deepdrift.lab.bench.figures.canvas import (
+    BLACK,
+    BLUE,
+    INK,
+    VERMILLION,
+    Axes,
+    PlotError,
+    colour,
+    draw_end_labels,
+    figure,
+    halo,
+    needs_slant,
+    slant,
+)
+
+
+def _drifts(profile: Any) -> dict[str, float]:
+    """Layer -> drift, from a status, a diagnosis, a mapping or a sequence of numbers."""
+    if hasattr(profile, "evidence"):
+        profile = {layer.name: layer.drift for layer in profile.evidence}
+    if hasattr(profile, "tolist"):
+        profile = profile.tolist()
+    if not isinstance(profile, Mapping):
+        if not isinstance(profile, Sequence) or isinstance(profile, str):
+            raise PlotError(f"profile: expected one drift per layer, got {profile!r}")
+        profile = {f"layer {i}": value for i, value in enumerate(profile)}
+    try:
+        drifts = {
+            str(layer): float(value["drift"] if isinstance(value, Mapping) else value)
+            for layer, value in profile.items()
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise PlotError(
+            "profile: expected a number, or a mapping with 'drift', for every layer, "
+            f"got {profile!r}"
+        ) from error
+    if not drifts:
+        raise PlotError("profile: expected at least one layer, got none")
+    return drifts
+
+
+def draw_drift_profile(
+    ax: Axes,
+    profile_by_name: Mapping[str, Any],
+    title: str = "",
+    threshold: float = DRIFT_THRESHOLD,
+) -> dict[str, Any]:
+    """Draw `drift_profile` on ``ax``; returns the bars or the line of each profile."""
+    if not profile_by_name:
+        raise PlotError("profile_by_name: expected at least one profile, got none")
+    profiles = {name: _drifts(profile) for name, profile in profile_by_name.items()}
+    layers = list(next(iter(profiles.values())))
+    for name, drifts in profiles.items():
+        if list(drifts) != layers:
+            raise PlotError(f"profile of {name!r}: expected layers {layers}, got {list(drifts)}")
+    finite = [v for drifts in profiles.values() for v in drifts.values() if np.isfinite(v)]
+    top = 1.18 * max([threshold, *finite])
+    bottom = min([0.0, *finite]) * 1.1 - 0.02 * top
+    artists, ends = {}, {}
+    for i, (name, drifts) in enumerate(profiles.items()):
+        values = np.array(list(drifts.values()))
+        shown = np.where(np.isfinite(values), values, top)
+        if len(profiles) == 1:
+            colours = [VERMILLION if v >= threshold else BLUE for v in shown]
+            artists[name] = ax.bar(range(len(layers)), shown, 0.6, color=colours)
+        else:
+            artists[name] = ax.plot(range(len(layers)), shown, color=colour(i), marker="o")[0]
+            ends[name] = float(shown[-1])
+        for k in np.flatnonzero(~np.isfinite(values)):
+            halo(ax.text(k, top, "not finite", ha="center", va="top", fontsize=9, color=INK))
+    ax.axhline(threshold, color=BLACK, linestyle=(0, (5, 3)), linewidth=1.4)
+    halo(ax.annotate(f"threshold {threshold:g}", (0, threshold), xytext=(4, 2), va="bottom",
+                      xycoords=("axes fraction", "data"), textcoords="offset points",
+                      fontsize=9))  # fmt: skip
+    ax.set(xlabel="layer", ylabel="drift", ylim=(bottom, top), xlim=(-0.8, len(layers) - 0.4))
+    ax.set_xticks(range(len(layers)), layers)
+    if needs_slant(layers, 62):
+        slant(ax)
+    if title:
+        ax.set_title(title)
+    if ends:
+        draw_end_labels(ax, ends, {name: line.get_color() for name, line in artists.items()})
+    return artists
+
+
+def drift_profile(
+    profile_by_name: Mapping[str, Any], title: str = "", *, threshold: float = DRIFT_THRESHOLD
+) -> None:
+    """Drift of every layer with the threshold: bars for one profile, lines for several.
+
+    Parameters
+    ----------
+    profile_by_name : mapping of str to profile
+        What `plot_drift_profile` accepts, all of the same layers.
+    title : str
+        The finding.
+    threshold : float
+        Drift from which a layer counts as unusual; bars that reach it have another colour.
+
+    Raises
+    ------
+    PlotError
+        For no profile, different layers, or something that is not one drift per layer.
+    """
+    with figure() as fig:
+        draw_drift_profile(fig.subplots(), profile_by_name, title, threshold)
+
+
+def plot_drift_profile(
+    profile: Any, title: str = "Drift of every layer", threshold: float = DRIFT_THRESHOLD
+) -> None:
+    """Bar per layer with the threshold; needs ``pip install "deepdrift[lab]"``.
+
+    Parameters
+    ----------
+    profile : Status, Diagnosis, mapping of str to float, sequence of float, or Tensor
+        What `DeepDriftMonitor.step` or `diagnose_drift` hand back, or the drifts themselves from
+        the first layer to the last. NaN and infinity reach the top and are labelled.
+    title : str
+    threshold : float
+
+    Raises
+    ------
+    deepdrift.lab.bench.figures.PlotError
+        For anything else, or no layer.
+    """
+    drift_profile({"": profile}, title, threshold=threshold)

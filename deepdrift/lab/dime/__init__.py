@@ -1,0 +1,1 @@
+"""Room of notebook 07: distance from the plane of normal features."""

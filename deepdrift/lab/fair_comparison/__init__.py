@@ -1,0 +1,1 @@
+"""Room of notebook 08: all detectors on one protocol, and the table that ships."""

@@ -1,0 +1,73 @@
+"""The exercises of notebook 08: questions, tests, hints and what to learn."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from deepdrift.lab.bench.exercise import Check, Exercise, between, near
+
+
+def _enough(lists: Any) -> bool:
+    return len(lists) == 2 and all(
+        len(x) >= 5 and all(math.isfinite(float(v)) for v in x) for x in lists
+    )
+
+
+def _share_above(normal: Any, shifted: Any) -> float:
+    pairs = [(a, b) for a in normal for b in shifted]
+    return sum((b > a) + 0.5 * (b == a) for a, b in pairs) / len(pairs)
+
+
+def _gap(normal: Any, shifted: Any) -> float:
+    return sum(shifted) / len(shifted) - sum(normal) / len(normal)
+
+
+EXERCISES = {
+    "ex_08_1": Exercise(
+        question="Which AUPR does a coin get with 1,000 shifted and 2,400 normal images?",
+        test=near(1000 / 3400, 0.005),
+        right="whatever the coin flags, 1,000 of 3,400 images are shifted: a precision of 0.29 at "
+        "every recall.",
+        hint="a coin flags shifted and normal images alike: which share of its alarms is right?",
+        special_hints=(
+            (near(0.5, 1e-9), "0.5 is the coin's AUROC; its AUPR depends on the set sizes."),
+            (near(1000 / 2400, 0.005), "divide by all images, not by the normal ones."),
+            (near(0.2, 1e-9), "that is for 600 shifted images; here they are 1,000."),
+            (between(29, 30), "give it as a share from 0 to 1."),
+        ),
+    ),
+    "ex_08_2": Exercise(
+        question="What is the mean of the winners over the sixteen shifts, on the ViT?",
+        test=between(0.868, 0.885),
+        right="no score reaches that: it takes a person who knows the shift before choosing. Rule "
+        "2 exists because of this gap.",
+        hint="for each shift take table.ranking(shift)[0], the best there, and average the values.",
+        special_hints=(
+            (between(0.82, 0.84), "that is one score for all shifts; take the best of each."),
+            (between(0.93, 0.95), "that is the CNN; use tables['ViT']."),
+            (between(80, 100), "give it as an AUROC from 0 to 1."),
+        ),
+    ),
+    "ex_08_3": Exercise(
+        question="Which two lists have an AUROC below 0.5 and a larger mean of the shifted?",
+        test=lambda answer: _enough(answer) and _share_above(*answer) < 0.5 and _gap(*answer) > 0,
+        right="most shifted scores lie below the normal ones and a few far above: the mean follows "
+        "the few, the AUROC counts heads. Large batches answer for the mean.",
+        hint="give (normal, shifted), two lists of at least five finite numbers.",
+        special_hints=(
+            (lambda answer: not _enough(answer), "two lists of at least five finite numbers."),
+            (
+                lambda answer: _gap(*answer) <= 0,
+                "the mean of the shifted scores must be larger: make one of them very large.",
+            ),
+            (
+                lambda answer: _share_above(*answer) >= 0.5,
+                "too many shifted scores lie above the normal ones: let most of them lie below.",
+            ),
+        ),
+    ),
+}
+
+
+check = Check(EXERCISES)

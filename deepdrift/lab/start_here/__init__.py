@@ -1,0 +1,1 @@
+"""Room of notebook 00: one threshold between normal and strange images."""

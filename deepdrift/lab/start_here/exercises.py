@@ -1,0 +1,48 @@
+"""The exercises of notebook 00: questions, tests, hints and what to learn."""
+
+from __future__ import annotations
+
+from deepdrift.lab.bench.exercise import Check, Exercise, between, near, says
+
+EXERCISES = {
+    "ex_00_0": Exercise(
+        question="What AUROC does a score reach that knows nothing?",
+        test=near(0.5, 1e-9),
+        right="a coin puts the shifted sample above the normal one in half of the pairs.",
+        hint="think of a score that throws a coin for every pair of samples.",
+        special_hints=(
+            (near(0.0, 1e-9), "0 is always wrong, and always wrong is a lot of knowledge."),
+        ),
+    ),
+    "ex_00_1": Exercise(
+        question="How many of 2,400 normal pictures are flagged at alpha = 0.01, on average?",
+        test=near(24, 0.5),
+        right="1 % of 2,400 is 24; one calibration may give 15 or 35, the average keeps the "
+        "promise.",
+        hint="alpha is the share of normal pictures that is flagged.",
+        special_hints=((near(120, 0.5), "that is alpha = 0.05."),),
+    ),
+    "ex_00_2": Exercise(
+        question="How many percent of the digits are missed at 1 % false alarms?",
+        test=between(76, 80.5),
+        right="a fifth of the false alarms, and more than twice the misses: that is the price.",
+        hint="raise the threshold until the sentence says 1.0 % for normal images, with "
+        "shift='digits'.",
+        special_hints=(
+            (between(0.76, 0.805), "right, as a share: give it in percent."),
+            (between(30, 40), "that is at the threshold for 5 %; move further to the right."),
+            (between(19.5, 24), "that is the share that is caught; the missed ones are the rest."),
+        ),
+    ),
+    "ex_00_3": Exercise(
+        question="A monitor calibrated on noisy pictures flags noisy pictures how often?",
+        test=says("rarely"),
+        right="about one in twenty: normal is whatever you calibrate on, and the monitor keeps its "
+        "promise for that.",
+        hint="the promise holds for pictures like those it was calibrated on.",
+        special_hints=((says("never"), "not never: alpha is 5 %."),),
+    ),
+}
+
+
+check = Check(EXERCISES)

@@ -1,0 +1,124 @@
+"""What calibrating and scoring return: frozen, one entry per sample, a sentence when printed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from deepdrift.scores.innovation import step_names
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was measured on normal data; also readable as ``calibration["threshold"]``.
+
+    Attributes
+    ----------
+    n_samples, n_fit, n_classes : int
+        Samples that judge a new score; samples the statistics were fitted on; their classes.
+    alpha : float
+        Stated false-alarm rate per sample (for ``method="iqr"`` none is stated).
+    method : str
+        Rule behind ``threshold``: conformal, quantile or iqr.
+    threshold : float
+        A sample is flagged if its score lies above (a raw velocity also if it is unusually small).
+    mean, std, q25, q75, iqr, iqr_threshold : float
+        Of the scores of the ``n_samples`` normal samples.
+    """
+
+    n_samples: int
+    n_fit: int
+    n_classes: int
+    alpha: float
+    method: str
+    threshold: float
+    mean: float
+    std: float
+    q25: float
+    q75: float
+    iqr: float
+    iqr_threshold: float
+
+    def __getitem__(self, key: str) -> Any:
+        return vars(self)[key]
+
+    def __str__(self) -> str:
+        rate = "" if self.method == "iqr" else f" for a false-alarm rate of {self.alpha:g}"
+        return (
+            f"Calibrated on {self.n_samples} normal samples (statistics fitted on {self.n_fit}, "
+            f"{self.n_classes} classes): {self.method} threshold {self.threshold:.3g}{rate}."
+        )
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Scores of one batch; everything has one entry per sample.
+
+    Attributes
+    ----------
+    score : Tensor, shape (N,), float64
+        Larger is more unusual; infinite where a state is not finite.
+    p_values : Tensor, shape (N,), float64
+        Conformal p-value; 0 where a state is not finite.
+    flagged : Tensor, shape (N,), bool
+        The decision at the calibrated threshold.
+    blocks : dict of str to Tensor
+        Per-layer scores behind the score: ``innovation (N, L-1)``, ``distance (N, L)``, and
+        ``output (N, 1)`` where a labelled output layer is watched.
+    layer_p_values : dict of str to Tensor
+        Conformal p-values of ``blocks``.
+    invalid_layers : tuple of str
+        Layers in which some state is NaN or infinite.
+    layers : tuple of str
+        Watched layers in execution order.
+    """
+
+    score: Tensor
+    p_values: Tensor
+    flagged: Tensor
+    blocks: dict[str, Tensor]
+    layer_p_values: dict[str, Tensor]
+    invalid_layers: tuple[str, ...]
+    layers: tuple[str, ...]
+
+    @property
+    def most_unusual(self) -> str:
+        """Layer or transition with the smallest mean log p-value over the batch."""
+        if self.invalid_layers:
+            return self.invalid_layers[0]
+        means = {}
+        for block, p in self.layer_p_values.items():
+            names = {"innovation": step_names(self.layers), "output": ["relative distance"]}
+            means |= {
+                f"{block} {k}": v
+                for k, v in zip(
+                    names.get(block, self.layers), p.log().mean(0).tolist(), strict=True
+                )
+            }
+        return min(means, key=means.get, default="velocity")
+
+    def __str__(self) -> str:
+        text = (
+            f"{int(self.flagged.sum())} of {len(self.score)} samples flagged; "
+            f"smallest p-value {float(self.p_values.min()):.3g}."
+        )
+        if self.invalid_layers:
+            text += f" INVALID (NaN or infinity) in: {', '.join(self.invalid_layers)}."
+        return text
+
+
+class Velocities(list):
+    """Mean velocity per transition, with ``per_sample`` ``(N, K)`` and ``names`` beside it.
+
+    Examples
+    --------
+    >>> import torch
+    >>> max(Velocities(torch.tensor([[1.0, 3.0], [2.0, 5.0]]), ["a->b", "b->c"]))
+    4.0
+    """
+
+    def __init__(self, per_sample: Tensor, names: list[str]) -> None:
+        super().__init__(per_sample.double().mean(dim=0).tolist())
+        self.per_sample, self.names = per_sample, names

@@ -1,0 +1,401 @@
+"""From hidden states to calibrated scores: everything a monitor does that needs no model.
+
+Use it directly on states recorded earlier; `deepdrift.DeepDriftMonitor` adds the model.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from deepdrift.alarms.diagnosis import (
+    Diagnosis,
+    LayerEvidence,
+    NormalShape,
+    diagnose_drift,
+    with_probe,
+)
+from deepdrift.errors import CalibrationError, NotFittedError, StateError
+from deepdrift.evidence import calibration as cal
+from deepdrift.evidence.drift import Drift
+from deepdrift.evidence.fusion import Fusion
+from deepdrift.monitor.results import Calibration, Reading
+from deepdrift.scores.distance import LayerDistance, check_labels, relative_distance
+from deepdrift.scores.innovation import Innovation
+from deepdrift.scores.moments import finite_samples
+from deepdrift.scores.velocity import as_states, spatial_velocity
+
+SCORES = {
+    "fused": ("innovation", "distance"),
+    "innovation": ("innovation",),
+    "distance": ("distance",),
+    "velocity": (),
+}
+# What the output says counts as much as innovation and distance, which see the layers, together.
+BLOCK_WEIGHTS = {"output": 2.0}
+METHODS = ("conformal", "quantile", "iqr")
+SAMPLES_PER_CLASS = 5  # with fewer labelled samples than this, class means are noise
+
+States = dict[str, Tensor]
+
+
+class StateScorer:
+    """Score states ``{layer: (N, D_l)}`` against normal states.
+
+    Parameters
+    ----------
+    score : {"fused", "innovation", "distance", "velocity"}
+        ``fused`` combines innovation and layer distance (`deepdrift.evidence.fusion`); with one
+        layer it is the distance. ``velocity`` is the raw peak spatial velocity, judged two-sidedly.
+    alpha : float
+        False-alarm rate per sample that the threshold promises.
+    across_widths : {None, "norm"}
+        See `deepdrift.spatial_velocity`.
+    output_layer : str, optional
+        Layer that holds the logits of a classifier. It is no link of the chain; with ``fused`` and
+        labels, the relative distance of its state (`deepdrift.scores.distance`) is
+        one more block, which counts as much as innovation and distance together. New classes of
+        the same sort show there.
+
+    Examples
+    --------
+    >>> g = torch.Generator().manual_seed(0)
+    >>> a = torch.randn(400, 3, generator=g)
+    >>> scorer = StateScorer(score="innovation")
+    >>> print(scorer.calibrate({"a": a, "b": a.flip(1)}).n_samples)
+    100
+    >>> x = torch.tensor([[2.0, 0.0, -2.0]])
+    >>> scorer.read({"a": x, "b": x}).flagged  # b should be the mirror image of a
+    tensor([True])
+    """
+
+    def __init__(
+        self,
+        score: str = "fused",
+        alpha: float = 0.05,
+        across_widths: str | None = None,
+        output_layer: str | None = None,
+    ) -> None:
+        if score not in SCORES:
+            raise StateError(f"score: expected one of {', '.join(SCORES)}, got {score!r}")
+        cal.required_samples(alpha)
+        self.score_name, self.alpha, self.across_widths = score, float(alpha), across_widths
+        if output_layer is not None and score != "fused":
+            raise StateError(f"output_layer: only score='fused' has an output term, not {score!r}")
+        self.output_layer = output_layer
+        self.method = "conformal"
+        self.widths: dict[str, int] = {}
+        self.innovation: Innovation | None = None
+        self.distance: LayerDistance | None = None
+        self.output: LayerDistance | None = None
+        self._whole: tuple[LayerDistance, LayerDistance] | None = None  # output, as one class
+        self.calibration_scores: dict[str, Tensor] = {}
+        self.calibration: Calibration | None = None
+        self._fusion: Fusion | None = None
+        self._drift: Drift | None = None
+        self._normal = torch.empty(0)
+        self._own_fit = False
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the statistics behind the score have seen normal data."""
+        return bool(self.widths)
+
+    @property
+    def normal_scores(self) -> Tensor:
+        """Scores ``(n,)`` of the calibration samples that new scores are ranked among."""
+        if self.calibration is None:
+            raise NotFittedError("score: calibrate on normal data first")
+        return self._normal
+
+    def partial_fit(self, states: States, labels: Tensor | None = None) -> StateScorer:
+        """Learn from normal states; keeps sums only and drops an earlier calibration.
+
+        Labels count if every call brings them and if, at the end, there are `SAMPLES_PER_CLASS`
+        per class on average; else all data form one class.
+        """
+        states, output = self._split(states)
+        self._check_layers(states)
+        innovation, distance, known = self.innovation, self.distance, self.output
+        if self._own_fit:  # what `calibrate` fitted for itself is no beginning
+            innovation = distance = known = None
+        else:
+            self._check_widths(states)
+        blocks = SCORES[self.score_name]
+        if "distance" in blocks:
+            fresh = LayerDistance().fit(states, labels)
+            distance = fresh if distance is None else distance.merge(fresh)
+        if "innovation" in blocks and len(states) > 1:
+            innovation = (innovation or Innovation()).partial_fit(states)
+        if output:
+            fresh = LayerDistance().fit(output, labels)
+            known = fresh if known is None else known.merge(fresh)
+        self.innovation, self.distance, self.output = innovation, distance, known
+        self.widths = {k: v.shape[1] for k, v in states.items()}
+        self.calibration_scores, self.calibration, self._own_fit = {}, None, False
+        return self
+
+    def calibrate(
+        self, states: States, labels: Tensor | None = None, method: str = "conformal"
+    ) -> Calibration:
+        """Learn the scores of normal data and the threshold.
+
+        Without an earlier `partial_fit` half of the samples, drawn by a fixed rule that depends on
+        their number alone, fit the statistics. The others form the two halves of a `Fusion`.
+
+        Raises
+        ------
+        CalibrationError
+            Too few samples for alpha (the message says how many are needed), non-finite states,
+            or an unknown method.
+        """
+        if method not in METHODS:
+            raise CalibrationError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+        states = {k: finite_samples(v, f"layer {k!r}") for k, v in as_states(states).items()}
+        layers, _ = self._split(states)
+        self._check_layers(layers)
+        own_fit = self._own_fit or not self.fitted
+        n = len(next(iter(states.values())))
+        labels = None if labels is None else check_labels(labels, n)
+        rows_fit, first, second = split_rows(
+            n, self.alpha, self._n_parts(own_fit), n_tails=self._n_tails
+        )
+
+        def rows(index: Tensor) -> States:
+            return {k: v[index.to(v.device)] for k, v in states.items()}
+
+        if own_fit:
+            if self.score_name == "velocity":
+                self._peak_velocity(layers)  # or the error, before anything is forgotten
+            fit_labels = None if labels is None or not len(rows_fit) else labels[rows_fit]
+            self.partial_fit(rows(rows_fit) if len(rows_fit) else states, fit_labels)
+            self._own_fit = True
+        self._check_widths(layers)
+        distance = self.distance
+        if distance is not None and distance.n_samples < SAMPLES_PER_CLASS * distance.n_classes:
+            self.distance, self.output = distance.pooled(), self.output and self.output.pooled()
+        if self.score_name == "velocity":
+            scores = {"velocity": self._peak_velocity(layers)}
+        else:
+            halves = {"first": rows(first), "second": rows(second)}
+            scores = {
+                f"{half}.{block}": values
+                for half, part in halves.items()
+                for block, values in self._block_scores(part).items()
+            }
+            scores |= NormalShape.of(self._split(halves["second"])[0]).to_tensors()
+        return self.set_calibration(scores, method)
+
+    def set_calibration(self, scores: dict[str, Tensor], method: str) -> Calibration:
+        """Take over calibration scores, as `calibrate` makes them and references store them."""
+        drift = None
+        if self.score_name == "velocity":
+            fusion, normal = None, scores["velocity"]
+        else:
+            first, second = (
+                {k[len(half) :]: v for k, v in scores.items() if k.startswith(half)}
+                for half in ("first.", "second.")
+            )
+            fusion = Fusion(first, second, BLOCK_WEIGHTS)
+            normal = fusion.normal_scores
+            drift = Drift(fusion, second, len(self.widths))
+        threshold = {
+            "conformal": lambda: cal.conformal_threshold(normal, self.alpha / self._n_tails),
+            "quantile": lambda: cal.quantile_threshold(normal, self.alpha),
+            "iqr": lambda: cal.iqr_threshold(normal),
+        }[method]()
+        quartiles = torch.quantile(normal, torch.tensor([0.25, 0.75], dtype=torch.float64))
+        q25, q75 = quartiles.tolist()
+        steps = self.innovation.steps.values() if self.innovation else ()
+        counts = [part.n_samples for part in (*steps, self.distance) if part is not None]
+        self._fusion, self._normal, self._drift, self.method = fusion, normal, drift, method
+        self.calibration_scores = scores
+        self.calibration = Calibration(
+            n_samples=len(normal),
+            n_fit=max(counts, default=0),
+            n_classes=self.distance.n_classes if self.distance else 1,
+            alpha=self.alpha,
+            method=method,
+            threshold=threshold,
+            mean=float(normal.mean()),
+            std=float(normal.std(correction=0)),
+            q25=q25,
+            q75=q75,
+            iqr=q75 - q25,
+            iqr_threshold=cal.iqr_threshold(normal),
+        )
+        return self.calibration
+
+    def read(self, states: States) -> Reading:
+        """Scores, p-values and decisions for states ``(N, D_l)`` of the calibrated layers.
+
+        Raises
+        ------
+        NotFittedError
+            Before `calibrate`.
+        StateError
+            Other layers or widths than calibrated.
+        """
+        if self.calibration is None:
+            raise NotFittedError("score: calibrate on normal data first")
+        states = as_states(states)
+        layers, _ = self._split(states)
+        self._check_widths(layers)
+        if not len(next(iter(states.values()))):
+            raise StateError("batch: expected at least one sample, got none")
+        blocks, layer_p_values = self._block_scores(states), {}
+        if self._fusion is None:
+            score = self._peak_velocity(layers)
+            p_values = cal.conformal_p_values(self._normal, score, "two-sided")
+        else:
+            layer_p_values = {k: self._fusion.layer_p_values(k, v) for k, v in blocks.items()}
+            score = self._fusion.score(blocks, layer_p_values)
+            p_values = self._fusion.p_values(score)
+        # a NaN in one layer may be hidden from the others (ReLU, pooling): the sample is invalid
+        invalid = _invalid_rows(states)
+        if invalid:
+            rows = torch.stack(list(invalid.values())).any(dim=0)
+            score, p_values = score.masked_fill(rows, math.inf), p_values.masked_fill(rows, 0.0)
+        score = torch.where(score.isnan(), math.inf, score)
+        if self.method == "conformal":
+            flagged = p_values <= self.alpha + 1e-12
+        else:
+            flagged = score > self.calibration.threshold
+        return Reading(
+            score=score,
+            p_values=p_values,
+            flagged=flagged,
+            blocks=blocks,
+            layer_p_values=layer_p_values,
+            invalid_layers=tuple(invalid),
+            layers=tuple(layers),
+        )
+
+    def drift(self, states: States) -> tuple[Tensor, Tensor]:
+        """Drift of a batch, standard normal while all is well (`deepdrift.evidence.drift`).
+
+        Returns
+        -------
+        layers, fused : Tensor, shapes (L,) and (), float64
+            Infinite where a state of the batch is NaN or infinite.
+        """
+        layers, fused = self.drift_per_sample(states)
+        return self._drift.of_batch(layers), self._drift.of_batch(fused)
+
+    def diagnose(self, states: States, probe: States | None = None) -> Diagnosis:
+        """Name what is wrong with a batch, from drift, length and silence of every layer.
+
+        ``probe`` holds the states of known good inputs, run now; see
+        `deepdrift.alarms.diagnosis.with_probe`.
+        """
+        if probe is not None:
+            return with_probe(self.diagnose(states), self.diagnose(probe))
+        drifts, _ = self.drift(states)
+        shape = NormalShape.from_tensors(self.calibration_scores, list(self.widths))
+        rows = zip(self._split(states)[0].items(), drifts.tolist(), strict=True)
+        return diagnose_drift(
+            [LayerEvidence(k, z, *shape.compare(k, state)) for (k, state), z in rows]
+        )
+
+    def drift_per_sample(self, states: States) -> tuple[Tensor, Tensor]:
+        """Drift of every sample: layers ``(N, L)`` and fused ``(N,)``."""
+        if self.calibration is None:
+            raise NotFittedError("drift: calibrate on normal data first")
+        if self._drift is None:
+            raise StateError("drift: score='velocity' has none; use 'fused'")
+        states = as_states(states)
+        self._check_widths(self._split(states)[0])
+        if not len(next(iter(states.values()))):
+            raise StateError("batch: expected at least one sample, got none")
+        layers, fused = self._drift.per_sample(self._block_scores(states))
+        for name, bad in _invalid_rows(states).items():
+            if name in self.widths:
+                layers[bad, list(self.widths).index(name)] = math.inf
+            fused = fused.masked_fill(bad, math.inf)
+        return layers, fused
+
+    @property
+    def _n_tails(self) -> int:
+        """The velocity is judged from both sides; each may spend half of alpha."""
+        return 2 if self.score_name == "velocity" else 1
+
+    def _n_parts(self, own_fit: bool) -> int:
+        if self.score_name == "velocity":
+            return 1
+        return 4 if own_fit else 2
+
+    def _split(self, states: States) -> tuple[States, States]:
+        """The watched layers, and the output layer if there is one."""
+        states, name = as_states(states), self.output_layer
+        if name is None:
+            return states, {}
+        if name not in states:
+            raise StateError(
+                f"states: expected the output layer {name!r} among them, got {list(states)}; "
+                "pass output_layer=None if the model does not run it"
+            )
+        return {k: v for k, v in states.items() if k != name}, {name: states[name]}
+
+    def _block_scores(self, states: States) -> dict[str, Tensor]:
+        parts = {"innovation": self.innovation, "distance": self.distance}
+        layers, output = self._split(states)
+        with torch.autocast(next(iter(states.values())).device.type, enabled=False):
+            blocks = {k: part.score(layers) for k, part in parts.items() if part is not None}
+            if output and self.output is not None and self.output.n_classes > 1:
+                if self._whole is None or self._whole[0] is not self.output:
+                    self._whole = self.output, self.output.pooled()
+                blocks["output"] = relative_distance(self.output, output, self._whole[1])
+        return blocks
+
+    def _peak_velocity(self, states: States) -> Tensor:
+        return spatial_velocity(states, self.across_widths).amax(dim=1).double().cpu()
+
+    def _check_layers(self, states: States) -> None:
+        if self.score_name in ("innovation", "velocity") and len(states) < 2:
+            raise StateError(
+                f"states: score={self.score_name!r} needs at least two layers, got "
+                f"{list(states)}; watch more layers or use score='distance'"
+            )
+
+    def _check_widths(self, states: States) -> None:
+        widths = {k: v.shape[1] for k, v in states.items()}
+        if self.widths and list(widths.items()) != list(self.widths.items()):
+            raise StateError(
+                f"states: expected layers of widths {self.widths} as fitted, got {widths}; with "
+                "pooling='flatten' the size of the input must not change"
+            )
+
+
+def _invalid_rows(states: States) -> dict[str, Tensor]:
+    """Layers with NaN or infinity -> which samples ``(N,)`` hold them."""
+    if bool(torch.isfinite(torch.cat(list(states.values()), dim=1)).all()):  # the usual case
+        return {}
+    rows = {k: (~torch.isfinite(v)).any(dim=1).cpu() for k, v in states.items()}
+    return {k: row for k, row in rows.items() if bool(row.any())}
+
+
+def split_rows(
+    n: int, alpha: float, n_parts: int, n_tails: int = 1
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Row numbers to fit on, and of the two calibration halves: a function of ``n`` alone.
+
+    Four parts: half for fitting, a quarter for each half. Two parts: none for fitting. One: as
+    two, but it is the whole set that must support alpha. With two tails each gets alpha / 2.
+
+    Examples
+    --------
+    >>> [len(part) for part in split_rows(100, alpha=0.05, n_parts=4)]
+    [50, 25, 25]
+    """
+    needed = n_parts * cal.required_samples(alpha / n_tails)
+    if n < needed:
+        raise CalibrationError(
+            f"{n} normal samples cannot support a false-alarm rate of {alpha:g}: at least {needed} "
+            f"are needed ({n_parts} x ({n_tails} / alpha - 1)), or a larger alpha"
+        )
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(n))
+    n_fit = n // 2 if n_parts == 4 else 0
+    half = (n - n_fit) // 2
+    return order[:n_fit], order[n_fit : n_fit + half], order[n_fit + half :]

@@ -1,0 +1,262 @@
+"""Distance of a state to what its layer holds on normal data.
+
+Squared Mahalanobis distance to the nearest class mean with one covariance for all classes
+(Lee et al., NeurIPS 2018, eq. 2), per layer; without labels all data form one class.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from deepdrift.errors import CalibrationError, NotFittedError, StateError
+from deepdrift.scores.moments import Moments, finite_samples, rounding_variance, whitening
+from deepdrift.scores.velocity import StatesLike, as_states
+
+_ALL = -1  # class number of data without labels; `check_labels` admits none below 0
+
+
+class _Layer:
+    """Count and mean per class, one scatter within classes, and the map made from them."""
+
+    def __init__(self, classes: dict[int, tuple[int, Tensor]], scatter: Tensor) -> None:
+        self.classes = dict(sorted(classes.items()))
+        self.scatter = scatter
+        self._map: tuple[Tensor, Tensor, Tensor] | None = None
+
+    @classmethod
+    def of(cls, state: Tensor, labels: Tensor) -> _Layer:
+        moments = {c: Moments.of(state[labels == c]) for c in labels.unique().tolist()}
+        scatter = torch.stack([m.comoment for m in moments.values()]).sum(dim=0)
+        return cls({c: (m.n, m.mean) for c, m in moments.items()}, scatter)
+
+    def merge(self, other: _Layer) -> _Layer:
+        if (_ALL in self.classes) != (_ALL in other.classes):  # some data have no labels
+            return self.pooled().merge(other.pooled())
+        classes, scatter = dict(self.classes), self.scatter + other.scatter
+        for label, (n, mean) in other.classes.items():
+            if label in classes:
+                none = torch.zeros_like(scatter)
+                both = Moments(*classes[label], none).merge(Moments(n, mean, none))
+                n, mean, scatter = both.n, both.mean, scatter + both.comoment
+            classes[label] = n, mean
+        return _Layer(classes, scatter)
+
+    def pooled(self) -> _Layer:
+        none = torch.zeros_like(self.scatter)
+        parts = [Moments(n, mean, none) for n, mean in self.classes.values()]
+        whole = reduce(Moments.merge, parts)
+        return _Layer({_ALL: (whole.n, whole.mean)}, self.scatter + whole.comoment)
+
+    @property
+    def n(self) -> int:
+        return sum(n for n, _ in self.classes.values())
+
+    def radius(self, state: Tensor) -> Tensor:
+        """Unsquared distance ``(N,)``, float64, to the nearest class mean."""
+        if self._map is None or self._map[0].device != state.device:
+            self._map = tuple(part.to(state.device) for part in self._solve())
+        centre, white, means = self._map
+        points = (state.float() - centre) @ white.T
+        if len(means) == 1:
+            return torch.linalg.vector_norm(points - means, dim=1, dtype=torch.float64)
+        gaps = torch.cdist(points, means, compute_mode="donot_use_mm_for_euclid_dist")
+        return gaps.amin(dim=1).double()
+
+    def _solve(self) -> tuple[Tensor, Tensor, Tensor]:
+        counts = torch.tensor([n for n, _ in self.classes.values()], dtype=torch.float64)
+        means = torch.stack([mean for _, mean in self.classes.values()])
+        centre = (counts @ means / self.n).float()  # rounded once, the same for states and means
+        covariance = self.scatter / self.n
+        white = whitening(covariance, self.n, rounding_variance(centre.double(), covariance))
+        return centre, white.float(), ((means - centre) @ white.T).float()
+
+
+class LayerDistance:
+    """Mahalanobis distance to the nearest class mean, for every watched layer.
+
+    ``d_l = min_c (z_l - m_lc)^T C_l^-1 (z_l - m_lc)`` with the shrunk within-class covariance
+    C_l. Sums per class are kept, not samples, so fits on disjoint shards merge exactly.
+
+    Examples
+    --------
+    Two classes at 0 and 10 with unit variance: a state at 5 belongs to neither.
+
+    >>> g = torch.Generator().manual_seed(0)
+    >>> labels = torch.arange(4000) % 2
+    >>> z = torch.randn(4000, 1, generator=g) + 10 * labels[:, None]
+    >>> distance = LayerDistance().fit({"layer": z}, labels)
+    >>> distance.score({"layer": torch.tensor([[0.0], [5.0]])}).round().flatten().tolist()
+    [0.0, 25.0]
+    """
+
+    def __init__(self) -> None:
+        self._layers: dict[str, _Layer] = {}
+
+    @property
+    def layers(self) -> list[str]:
+        """Names of the fitted layers."""
+        return list(self._layers)
+
+    @property
+    def widths(self) -> dict[str, int]:
+        """Fitted layers and the widths of their states."""
+        return {name: len(layer.scatter) for name, layer in self._layers.items()}
+
+    @property
+    def n_samples(self) -> int:
+        """Number of normal samples seen."""
+        return next((layer.n for layer in self._layers.values()), 0)
+
+    @property
+    def n_classes(self) -> int:
+        """Number of class means per layer."""
+        return next((len(layer.classes) for layer in self._layers.values()), 0)
+
+    def fit(self, states: StatesLike, labels: Tensor | None = None) -> LayerDistance:
+        """Forget what was seen and learn from normal states, layer -> ``(N, D_l)``.
+
+        Parameters
+        ----------
+        states : mapping or sequence of Tensor, each (N, D_l)
+        labels : Tensor, shape (N,), integers >= 0, optional
+            Classes; without them one class.
+        """
+        self._layers = LayerDistance().partial_fit(states, labels)._layers
+        return self
+
+    def partial_fit(self, states: StatesLike, labels: Tensor | None = None) -> LayerDistance:
+        """Learn from more normal states; once some came without labels, all form one class."""
+        named = {k: finite_samples(v, f"states[{k!r}]").cpu() for k, v in as_states(states).items()}
+        if self._layers:
+            self._check(named)
+        n = len(next(iter(named.values())))
+        labels = torch.full((n,), _ALL) if labels is None else check_labels(labels, n)
+        layers = {name: _Layer.of(state, labels) for name, state in named.items()}
+        if self._layers:
+            layers = {name: self._layers[name].merge(new) for name, new in layers.items()}
+        self._layers = layers  # all or none
+        return self
+
+    def merge(self, other: LayerDistance) -> LayerDistance:
+        """Distance fitted on the data of both; neither is changed."""
+        if self.widths != other.widths:
+            raise StateError(f"other: expected layers of widths {self.widths}, got {other.widths}")
+        new = LayerDistance()
+        new._layers = {k: layer.merge(other._layers[k]) for k, layer in self._layers.items()}
+        return new
+
+    def pooled(self) -> LayerDistance:
+        """The same data as one class: exactly what a fit without labels gives."""
+        new = LayerDistance()
+        new._layers = {k: layer.pooled() for k, layer in self._layers.items()}
+        return new
+
+    def score(self, states: StatesLike) -> Tensor:
+        """Squared distance to the nearest class mean.
+
+        Returns
+        -------
+        Tensor, shape (N, L), float64, on the CPU, >= 0; NaN or infinite for non-finite states.
+        """
+        if not self._layers:
+            raise NotFittedError("LayerDistance: call fit(states) on normal data first")
+        named = as_states(states)
+        self._check(named)
+        return (
+            torch.stack([self._layers[k].radius(v) for k, v in named.items()], dim=1).square().cpu()
+        )
+
+    def _check(self, states: Mapping[str, Tensor]) -> None:
+        found = {k: v.shape[1] for k, v in states.items()}
+        if list(found.items()) != list(self.widths.items()):
+            raise StateError(f"states: expected layers of widths {self.widths}, got {found}")
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """The sums as named tensors; `from_tensors` restores the distance."""
+        tensors = {}
+        for i, layer in enumerate(self._layers.values()):
+            counts, means = zip(*layer.classes.values(), strict=True)
+            tensors[f"{i}.labels"] = torch.tensor(list(layer.classes))
+            tensors[f"{i}.counts"] = torch.tensor(counts)
+            tensors[f"{i}.means"] = torch.stack(means)
+            tensors[f"{i}.scatter"] = layer.scatter
+        return tensors
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], layers: list[str]) -> LayerDistance:
+        """Inverse of `to_tensors`; ``layers`` gives the names in order."""
+        new = cls()
+        for i, name in enumerate(layers):
+            labels, counts = tensors[f"{i}.labels"].tolist(), tensors[f"{i}.counts"].tolist()
+            pairs = zip(counts, tensors[f"{i}.means"], strict=True)
+            classes = dict(zip(labels, pairs, strict=True))
+            new._layers[name] = _Layer(classes, tensors[f"{i}.scatter"])
+        return new
+
+
+def relative_distance(
+    distance: LayerDistance, states: StatesLike, whole: LayerDistance | None = None
+) -> Tensor:
+    """Distance to the nearest class minus distance to the whole (Ren et al. 2021, eq. 3).
+
+    Both are Mahalanobis distances, with the covariance within classes and that of all samples.
+    What is unusual about every class alike cancels; what fits no class remains.
+
+    Parameters
+    ----------
+    distance : LayerDistance
+        Fitted with labels of two classes or more.
+    states : mapping or sequence of Tensor, each (N, D_l)
+    whole : LayerDistance, optional
+        ``distance.pooled()``, if you have it: made anew it costs O(D_l^3).
+
+    Returns
+    -------
+    Tensor, shape (N, L), float64
+        Negative for most normal samples; infinite where it cannot be computed.
+
+    References
+    ----------
+    Ren et al., "A Simple Fix to Mahalanobis Distance for Improving Near-OOD Detection", 2021,
+    arXiv 2106.09022.
+
+    Examples
+    --------
+    Two classes at 0 and 10: the point between them is close to the whole and to no class.
+
+    >>> z = torch.tensor([[-1.0], [1.0], [9.0], [11.0]]).repeat(500, 1)
+    >>> distance = LayerDistance().fit({"logit": z}, torch.tensor([0, 0, 1, 1]).repeat(500))
+    >>> relative_distance(distance, {"logit": torch.tensor([[0.0], [5.0]])}).round().tolist()
+    [[-1.0], [25.0]]
+    """
+    if distance.n_classes < 2:
+        raise NotFittedError(
+            f"distance: expected two classes or more, got {distance.n_classes}; fit with labels"
+        )
+    relative = distance.score(states) - (whole or distance.pooled()).score(states)
+    return torch.where(relative.isnan(), torch.inf, relative)
+
+
+def check_labels(labels: Tensor, n: int) -> Tensor:
+    """Labels as int64 ``(n,)``.
+
+    Raises
+    ------
+    CalibrationError
+        For another shape, fractions, or negative labels.
+    """
+    labels = torch.as_tensor(labels).detach().cpu()
+    if labels.shape != (n,) or labels.is_floating_point() or labels.is_complex():
+        raise CalibrationError(
+            f"labels: expected {n} integers, got {labels.dtype} of shape {tuple(labels.shape)}"
+        )
+    if bool((labels < 0).any()):
+        raise CalibrationError(
+            f"labels: expected class numbers >= 0, got {int(labels.min())}; drop those samples or "
+            "fit without labels"
+        )
+    return labels.long()

@@ -1,0 +1,84 @@
+"""Run a model over a data set once and keep states, outputs and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from deepdrift.errors import StateError
+from deepdrift.states.forward import quiet, run, split_batch, unwrap
+from deepdrift.states.hooks import record
+from deepdrift.states.pooling import Pooling, find_tensor
+
+
+class Collected(NamedTuple):
+    """States ``{layer: (N, D)}``, outputs ``(N, ...)`` and labels ``(N,)`` or None, on the CPU."""
+
+    states: dict[str, Tensor]
+    outputs: Tensor
+    labels: Tensor | None
+
+
+def collect(
+    model: nn.Module,
+    loader: Iterable[Any] | Tensor,
+    layers: Sequence[str] | None = None,
+    pooling: Pooling = "auto",
+    *,
+    layout: str = "auto",
+    batch_size: int = 256,
+    max_batches: int | None = None,
+) -> Collected:
+    """Record the states of a whole data set, in evaluation mode and without gradients.
+
+    The model, its mode and the random generators are left as they were.
+
+    Parameters
+    ----------
+    model : nn.Module
+    loader : iterable of batches, or Tensor
+        Batches ``x``, ``(x, y)`` or mappings; a tensor ``(N, ...)`` is cut into batches.
+    layers, pooling, layout
+        See `deepdrift.record`.
+    batch_size : int
+        Only for a tensor.
+    max_batches : int, optional
+        Stop after so many.
+
+    Returns
+    -------
+    Collected
+        Memory: N x (sum of layer widths) float32, and the outputs.
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Identity(), nn.Flatten())
+    >>> got = collect(model, torch.tensor([[1.0], [2.0], [3.0]]), ["0"], batch_size=2)
+    >>> got.states["0"].flatten().tolist(), got.outputs.shape
+    ([1.0, 2.0, 3.0], torch.Size([3, 1]))
+    """
+    network = unwrap(model)
+    batches = loader.split(batch_size) if isinstance(loader, Tensor) else loader
+    kept: list[dict[str, Tensor]] = []
+    outputs: list[Tensor] = []
+    labels: list[Tensor | None] = []
+    with record(network, layers, pooling, layout=layout) as states, quiet(network):
+        for batch in islice(batches, max_batches):
+            inputs, label = split_batch(batch)
+            outputs.append(find_tensor(run(network, inputs)).detach().cpu())
+            kept.append({k: v.cpu() for k, v in states.check().items()})
+            labels.append(label)
+    if not kept:
+        raise StateError("loader: it gave no batch; expected data to run the model on")
+    if any(list(part) != list(kept[0]) for part in kept):
+        raise StateError("loader: different layers ran for different batches")
+    given = [label.cpu() for label in labels if label is not None]
+    return Collected(
+        {k: torch.cat([part[k] for part in kept]) for k in kept[0]},
+        torch.cat(outputs),
+        torch.cat(given) if len(given) == len(kept) else None,
+    )

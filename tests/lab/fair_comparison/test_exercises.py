@@ -1,0 +1,64 @@
+"""Exercises of notebook 08: the right answers pass, the usual wrong ones get their own hint."""
+
+import math
+
+import pytest
+
+from deepdrift.lab.fair_comparison.exercises import EXERCISES
+
+TURNED = ([1, 2, 3, 4, 5], [0, 0, 0, 0, 100])
+
+
+@pytest.mark.parametrize(
+    ("key", "answer"),
+    [
+        ("ex_08_1", 0.294),
+        ("ex_08_1", 1000 / 3400),
+        ("ex_08_2", 0.876),
+        ("ex_08_3", TURNED),
+        ("ex_08_3", ([1.0] * 9, [0.0] * 8 + [10.0])),
+    ],
+)
+def test_right_answers(key, answer):
+    assert EXERCISES[key].reply(answer).startswith("Right:")
+
+
+@pytest.mark.parametrize(
+    ("key", "answer", "hint"),
+    [
+        ("ex_08_1", 0.5, "the coin's AUROC"),
+        ("ex_08_1", 0.417, "divide by all images"),
+        ("ex_08_1", 0.2, "for 600 shifted"),
+        ("ex_08_1", 29.4, "a share from 0 to 1"),
+        ("ex_08_1", 0.7, "which share of its alarms"),
+        ("ex_08_2", 0.829, "one score for all"),
+        ("ex_08_2", 0.941, "that is the CNN"),
+        ("ex_08_2", 87.6, "from 0 to 1"),
+        ("ex_08_2", 0.5, "the best there"),
+        ("ex_08_3", ([1, 2], [0, 9]), "at least five"),
+        ("ex_08_3", ([1] * 5, [0] * 4 + [math.inf]), "finite"),
+        ("ex_08_3", ([1] * 5, [0] * 5), "very large"),
+        ("ex_08_3", ([1] * 5, [2] * 5), "let most of them lie below"),
+        ("ex_08_3", ([1] * 5, [2] * 3 + [0] * 2), "let most of them lie below"),
+        ("ex_08_3", 3, "two lists"),
+    ],
+)
+def test_wrong_answers_get_a_hint(key, answer, hint):
+    reply = EXERCISES[key].reply(answer)
+    assert reply.startswith("Not yet:") and hint in reply, reply
+
+
+def test_the_coin_is_the_coin_of_the_measure():
+    """Equal scores for all: scikit-learn's average precision is the share of shifted images."""
+    from deepdrift.lab.bench.evaluation import aupr
+
+    value = aupr([0.0] * 2400, [0.0] * 1000, n_bootstrap=100).value
+    assert EXERCISES["ex_08_1"].reply(value).startswith("Right:")
+
+
+def test_the_turned_lists_fool_batches_and_not_images():
+    from deepdrift.lab.bench.evaluation import auroc
+    from deepdrift.lab.fair_comparison.batch_trap import auroc_of_batches
+
+    assert auroc(*TURNED).value == pytest.approx(0.2)
+    assert auroc_of_batches(*TURNED, size=100).value > 0.99
