@@ -50,9 +50,10 @@ from deepdrift.monitor.scorer import StateScorer
 from deepdrift.scores.distance import LayerDistance
 from deepdrift.scores.innovation import Innovation, StepPredictor
 from deepdrift.scores.velocity import spatial_velocity, temporal_acceleration, temporal_velocity
+from deepdrift.states.blocks import auto_layers
 from deepdrift.states.collect import Collected, collect
 from deepdrift.states.hooks import record
-from deepdrift.states.layers import auto_layers, list_layers
+from deepdrift.states.listing import list_layers
 from deepdrift.vision import DeepDriftVision, VisionDiagnosis
 
 __version__ = "0.1.0"

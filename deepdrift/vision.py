@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from deepdrift.evidence.calibration import flagged_count_p_value
 from deepdrift.monitor.monitor import DeepDriftMonitor
-from deepdrift.states.pooling import Pooling
+from deepdrift.states.batches import Forward, Labels
+from deepdrift.states.padding import MaskSource
+from deepdrift.states.pooling import Layouts, Pooling
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class DeepDriftVision:
     Parameters
     ----------
     model : nn.Module
-    layer_names, pooling, n_channels, score, alpha
+    layer_names, pooling, n_channels, score, alpha, layout, mask, forward, labels
         See `deepdrift.DeepDriftMonitor`.
 
     Examples
@@ -91,7 +93,11 @@ class DeepDriftVision:
         n_channels: int | None = None,
         *,
         score: str = "fused",
-        alpha: float = 0.05,
+        alpha: float | None = None,
+        layout: Layouts = "auto",
+        mask: MaskSource = None,
+        forward: Forward | None = None,
+        labels: Labels | None = None,
     ) -> None:
         # convolutional networks change width: the published norm difference, by name
         self.monitor = DeepDriftMonitor(
@@ -101,6 +107,10 @@ class DeepDriftVision:
             n_channels,
             score=score,
             alpha=alpha,
+            layout=layout,
+            mask=mask,
+            forward=forward,
+            labels=labels,
             across_widths="norm",
         )
 

@@ -12,6 +12,9 @@ from torch import Tensor
 from deepdrift.baselines.samples import Features
 from deepdrift.errors import CalibrationError, require
 from deepdrift.evidence.calibration import combine_p_values
+from deepdrift.states.batches import Forward
+from deepdrift.states.padding import MaskSource
+from deepdrift.states.pooling import Layouts
 
 
 @dataclass(frozen=True)
@@ -63,7 +66,7 @@ class KSDrift:
     reference : Tensor or array (N, D); or whatever ``feature_map`` takes; or a loader
     alpha : float
         Level, between 0 and 1.
-    feature_map, layer
+    feature_map, layer, layout, mask, forward
         As for `deepdrift.baselines.mmd.MMDDrift`.
 
     Raises
@@ -89,11 +92,14 @@ class KSDrift:
         alpha: float = 0.05,
         feature_map: Callable[[Any], Any] | None = None,
         layer: str | None = None,
+        layout: Layouts = "auto",
+        mask: MaskSource = None,
+        forward: Forward | None = None,
     ) -> None:
         if not 0 < alpha < 1:
             raise CalibrationError(f"alpha: expected a rate between 0 and 1, got {alpha!r}")
         self.alpha = float(alpha)
-        self.features = Features(feature_map, layer)
+        self.features = Features(feature_map, layer, layout=layout, mask=mask, forward=forward)
         self.reference = self.features(reference, "reference", minimum=2, error=CalibrationError)
 
     def test(self, x: Any) -> KSTest:

@@ -38,6 +38,9 @@ from deepdrift.baselines.permutation import (
 )
 from deepdrift.baselines.samples import Features
 from deepdrift.errors import CalibrationError, StateError
+from deepdrift.states.batches import Forward
+from deepdrift.states.padding import MaskSource
+from deepdrift.states.pooling import Layouts
 from deepdrift.states.storage import read_kind, write_tensors
 
 __all__ = ["DriftTest", "MMDDrift", "mmd2_biased", "mmd2_linear", "mmd2_unbiased"]
@@ -116,6 +119,10 @@ class MMDDrift:
         Turns inputs into features ``(N, D)``, for the reference and for every test.
     layer : str, optional
         Take the pooled state of this layer of the network ``feature_map``.
+    layout, mask
+        How the layer's axes and padding are read, see `deepdrift.record`.
+    forward : callable, optional
+        ``forward(model, batch)`` runs the network on batches of another form.
 
     Raises
     ------
@@ -151,13 +158,16 @@ class MMDDrift:
         generator: torch.Generator | int | None = None,
         feature_map: Callable[[Any], Any] | None = None,
         layer: str | None = None,
+        layout: Layouts = "auto",
+        mask: MaskSource = None,
+        forward: Forward | None = None,
     ) -> None:
         check_permutations(n_permutations, alpha)
         find_kernel(kernel)
         self.sigma, self.kernel = as_bandwidths(sigma), kernel
         self.n_permutations, self.alpha = int(n_permutations), float(alpha)
         self.generator = generator
-        self.features = Features(feature_map, layer)
+        self.features = Features(feature_map, layer, layout=layout, mask=mask, forward=forward)
         self.reference = self.features(reference, "reference", minimum=2, error=CalibrationError)
 
     def test(self, x: Any) -> DriftTest:
@@ -235,6 +245,9 @@ class MMDDrift:
         *,
         feature_map: Callable[[Any], Any] | None = None,
         layer: str | None = None,
+        layout: Layouts = "auto",
+        mask: MaskSource = None,
+        forward: Forward | None = None,
     ) -> MMDDrift:
         """Inverse of `save`; pass the feature map again if there was one.
 
@@ -249,5 +262,5 @@ class MMDDrift:
             header["generator"] = torch.Generator()
             header["generator"].set_state(tensors["generator"])
         loaded = cls(tensors["reference"], **header)
-        loaded.features = Features(feature_map, layer)
+        loaded.features = Features(feature_map, layer, layout=layout, mask=mask, forward=forward)
         return loaded

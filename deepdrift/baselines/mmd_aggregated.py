@@ -14,6 +14,9 @@ from deepdrift.baselines.kernels import Kernel, bandwidth_grid, find_kernel
 from deepdrift.baselines.mmd import MMDDrift
 from deepdrift.baselines.permutation import TIE, GroupSums
 from deepdrift.errors import CalibrationError
+from deepdrift.states.batches import Forward
+from deepdrift.states.padding import MaskSource
+from deepdrift.states.pooling import Layouts
 
 
 class MMDAggregated(MMDDrift):
@@ -34,7 +37,8 @@ class MMDAggregated(MMDDrift):
 
     Parameters
     ----------
-    reference, kernel, n_permutations, alpha, generator, feature_map, layer
+    reference, kernel, n_permutations, alpha, generator, feature_map, layer, layout,
+    mask, forward
         As for `MMDDrift`.
     sigma : float or sequence of float, optional
         The bandwidths; by default `bandwidth_grid` of both samples pooled, anew for each test.
@@ -77,6 +81,9 @@ class MMDAggregated(MMDDrift):
         generator: torch.Generator | int | None = None,
         feature_map: Callable[[Any], Any] | None = None,
         layer: str | None = None,
+        layout: Layouts = "auto",
+        mask: MaskSource = None,
+        forward: Forward | None = None,
     ) -> None:
         if n_bandwidths < 1:
             raise CalibrationError(f"n_bandwidths: expected at least one, got {n_bandwidths!r}")
@@ -92,6 +99,9 @@ class MMDAggregated(MMDDrift):
             generator=generator,
             feature_map=feature_map,
             layer=layer,
+            layout=layout,
+            mask=mask,
+            forward=forward,
         )
 
     def _bandwidths(self, pooled: Tensor, generator: torch.Generator) -> tuple[float, ...]:

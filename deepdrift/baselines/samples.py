@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from deepdrift.errors import CalibrationError, DeepDriftError, StateError
-from deepdrift.states.forward import quiet, run, split_batch
+from deepdrift.states.batches import Batch, Forward, split_batch
+from deepdrift.states.forward import quiet, run
 from deepdrift.states.hooks import record
+from deepdrift.states.padding import MaskSource
+from deepdrift.states.pooling import Layouts, find_tensor
 
 _BATCH = 256  # images per forward pass
 
@@ -47,6 +52,10 @@ def as_sample(
     torch.float64
     """
     try:
+        x = numbers_of(x, name) if hasattr(x, "to_numpy") else x
+        if isinstance(x, list | tuple) and x and all(getattr(p, "ndim", 0) == 2 for p in x):
+            parts = [numbers_of(p, name) if hasattr(p, "to_numpy") else p for p in x]
+            x = torch.cat([torch.as_tensor(part) for part in parts])  # batches
         x = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
         sample = x.detach().to("cpu", torch.float64)
     except (TypeError, ValueError, RuntimeError) as cause:
@@ -75,6 +84,24 @@ def as_sample(
     return sample
 
 
+def numbers_of(table: Any, name: str) -> np.ndarray:
+    """Values of a table or column of numbers.
+
+    Raises
+    ------
+    StateError
+        Naming the columns that hold something else.
+    """
+    kinds = getattr(table, "dtypes", None)
+    if hasattr(table, "columns") and kinds is not None:
+        other = [str(k) for k, kind in kinds.items() if getattr(kind, "kind", "O") not in "biuf"]
+        if other:
+            raise StateError(
+                f"{name}: columns {', '.join(other)} hold no numbers; encode or leave them out"
+            )
+    return table.to_numpy()
+
+
 class Features:
     """What turns inputs into a sample: nothing, a function, or (a layer of) a network.
 
@@ -86,6 +113,10 @@ class Features:
         inputs are the features.
     layer : str, optional
         Watch this layer of the network (pooled as in `deepdrift.record`) instead of its output.
+    layout, mask
+        How its axes and its padding are read, see `deepdrift.record`.
+    forward : callable, optional
+        ``forward(model, batch)`` runs the network on batches of another form.
 
     Examples
     --------
@@ -94,7 +125,13 @@ class Features:
     """
 
     def __init__(
-        self, feature_map: Callable[[Any], Any] | None = None, layer: str | None = None
+        self,
+        feature_map: Callable[[Any], Any] | None = None,
+        layer: str | None = None,
+        *,
+        layout: Layouts = "auto",
+        mask: MaskSource = None,
+        forward: Forward | None = None,
     ) -> None:
         if layer is not None and not isinstance(feature_map, nn.Module):
             raise CalibrationError(
@@ -105,31 +142,97 @@ class Features:
                 f"feature_map: expected a function or a network, got {type(feature_map).__name__}"
             )
         self.feature_map, self.layer = feature_map, layer
+        self._how = {"layout": layout, "mask": mask}
+        self._forward = forward
 
     def __call__(self, inputs: Any, name: str, **checks: Any) -> Tensor:
-        """Sample ``(N, D)`` of a tensor, an array, or a loader of batches (labels dropped)."""
-        if not isinstance(inputs, Tensor | np.ndarray | list | tuple):
-            if not isinstance(inputs, Iterable):
-                kind = type(inputs).__name__
-                raise StateError(f"{name}: expected a tensor, an array or a loader, got {kind}")
-            parts = [split_batch(batch)[0] for batch in inputs]
-            if not parts:
-                raise checks.get("error", StateError)(f"{name}: the loader yielded no batch")
-            return as_sample(torch.cat([self._map(part) for part in parts]), name, **checks)
-        if self.feature_map is not None:
-            inputs = self._map(torch.as_tensor(inputs))
-        return as_sample(inputs, name, **checks)
+        """Sample ``(N, D)`` of a tensor, an array, a table, or batches (labels dropped)."""
+        if hasattr(inputs, "to_numpy"):  # a table, or one of its columns
+            inputs = numbers_of(inputs, name)
+        error = checks.get("error", StateError)
+        if isinstance(inputs, Mapping | str | bytes):
+            raise error(
+                f"{name}: expected a tensor, an array or a loader of batches, got one "
+                f"{type(inputs).__name__}; pass a list of batches"
+            )
+        if _is_one(inputs):
+            if self.feature_map is not None:
+                inputs = self._map([self._batch(torch.as_tensor(inputs))], name)
+            return as_sample(inputs, name, **checks)
+        if not isinstance(inputs, Iterable):
+            kind = type(inputs).__name__
+            raise StateError(f"{name}: expected a tensor, an array or a loader, got {kind}")
+        parts = [self._batch(batch) for batch in inputs]
+        if not parts:
+            raise error(f"{name}: the loader yielded no batch")
+        return as_sample(self._map(parts, name), name, **checks)
 
-    def _map(self, inputs: Tensor) -> Tensor:
-        if self.feature_map is None:
-            return inputs
+    def _batch(self, batch: Any) -> Batch:
+        model = self.feature_map if isinstance(self.feature_map, nn.Module) else None
+        if hasattr(batch, "to_numpy"):
+            batch = numbers_of(batch, "batch")
+        if isinstance(batch, np.ndarray):
+            batch = torch.as_tensor(batch)
+        return split_batch(batch, model, forward=self._forward)
+
+    def _map(self, batches: list[Batch], name: str) -> Tensor:
         if not isinstance(self.feature_map, nn.Module):
             with torch.no_grad():
-                return torch.as_tensor(self.feature_map(inputs))
+                return torch.cat([self._plain(batch, name) for batch in batches])
         model, found = self.feature_map, []
-        device = next((p.device for p in model.parameters()), inputs.device)
-        with quiet(model), record(model, [self.layer] if self.layer else None) as states:
-            for part in inputs.split(_BATCH):
-                output = run(model, part.to(device))
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        watch = record(model, [self.layer], **self._how) if self.layer else nullcontext()
+        with quiet(model), watch as states:
+            for part in (part for batch in batches for part in _cut(batch)):
+                output = run(model, _to(part, device), self._forward)
+                if not self.layer:
+                    output = find_tensor(output)
+                    if output.ndim != 2:
+                        raise StateError(
+                            f"{name}: the network returned {tuple(output.shape)}, expected "
+                            "(N, D); name a layer=, whose state is pooled"
+                        )
                 found.append((states[self.layer] if self.layer else output).cpu())
         return torch.cat(found)
+
+    def _plain(self, batch: Batch, name: str) -> Tensor:
+        """Features of a batch by a function, or the batch itself."""
+        if len(batch.args) != 1:
+            raise StateError(
+                f"{name}: expected batches of one tensor, got {type(batch.raw).__name__}; pass "
+                "feature_map=model, which takes them"
+            )
+        inputs = batch.args[0]
+        return torch.as_tensor(self.feature_map(inputs) if self.feature_map else inputs)
+
+
+def _is_one(inputs: Any) -> bool:
+    """Whether it is one array, also as nested lists of numbers, and not a sequence of batches."""
+    if isinstance(inputs, Tensor | np.ndarray):
+        return True
+    if not isinstance(inputs, list | tuple):
+        return False
+    first = inputs[0] if inputs else None
+    if isinstance(first, Tensor | np.ndarray):
+        return first.ndim <= 1
+    if isinstance(first, list | tuple):
+        return not (first and isinstance(first[0], Tensor | np.ndarray) and first[0].ndim)
+    return not isinstance(first, Mapping) and not hasattr(first, "to_numpy")
+
+
+def _cut(batch: Batch) -> list[Batch]:
+    """A large tensor in pieces that a forward pass can hold; other batches as they are."""
+    only = batch.args[0] if len(batch.args) == 1 and not batch.kwargs else None
+    if not isinstance(only, Tensor) or only.ndim == 0 or len(only) <= _BATCH:
+        return [batch]
+    return [Batch((part,), raw=part) for part in only.split(_BATCH)]
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    """The batch with its tensors on the device of the network."""
+
+    def moved(value: Any) -> Any:
+        return value.to(device) if isinstance(value, Tensor) else value
+
+    args = tuple(map(moved, batch.args))
+    return replace(batch, args=args, kwargs={k: moved(v) for k, v in batch.kwargs.items()})

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import threading
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -23,11 +26,14 @@ from deepdrift.scores.distance import check_labels
 from deepdrift.scores.innovation import step_names
 from deepdrift.scores.moments import finite_samples
 from deepdrift.scores.velocity import spatial_velocity
-from deepdrift.states.forward import quiet, run, split_batch, unwrap
+from deepdrift.states.batches import Forward, Labels, split_batch
+from deepdrift.states.blocks import auto_layers
+from deepdrift.states.forward import Quiet, quiet, run, unwrap
 from deepdrift.states.head import find_head
-from deepdrift.states.hooks import Recorder
-from deepdrift.states.layers import auto_layers
-from deepdrift.states.pooling import Pooling, describe
+from deepdrift.states.hooks import Recorder, never_ran
+from deepdrift.states.layers import as_names
+from deepdrift.states.padding import MaskSource
+from deepdrift.states.pooling import Layouts, Pooling, describe
 from deepdrift.states.projection import Projection
 
 
@@ -80,27 +86,58 @@ class DeepDriftMonitor:
         arch_name: str | None = None,
         drift_config: ObserverConfig | None = None,
         score: str = "fused",
-        alpha: float = 0.05,
-        layout: str = "auto",
+        alpha: float | None = None,
+        layout: Layouts = "auto",
+        mask: MaskSource = None,
+        forward: Forward | None = None,
+        labels: Labels | None = None,
         across_widths: str | None = None,
         output_layer: str | None = "auto",
     ) -> None:
-        self._network = unwrap(model)
-        layers = auto_layers(self._network) if layer_names is None else layer_names
-        layers = [layers] if isinstance(layers, str) else list(layers)
-        self._own_output = output_layer == "auto"
-        if self._own_output:
+        self._settings = {
+            "layer_names": layer_names,
+            "pooling": pooling,
+            "n_channels": n_channels,
+            "arch_name": arch_name,
+            "drift_config": drift_config,
+            "score": score,
+            "alpha": alpha,
+            "layout": layout,
+            "mask": mask,
+            "forward": forward,
+            "labels": labels,
+            "across_widths": across_widths,
+            "output_layer": output_layer,
+        }
+        self._model, self._network = model, unwrap(model)
+        layers = as_names(auto_layers(self._network) if layer_names is None else layer_names)
+        find_output = output_layer == "auto"
+        if find_output:
             output_layer = None
-            if layer_names is None and score == "fused":
+            find_output = layer_names is None and score == "fused"
+            if find_output:
                 head = find_head(self._network)
                 output_layer = None if head in layers else head
         elif output_layer in layers:
             raise StateError(
                 f"output_layer: {output_layer!r} is among layer_names; name it in one place"
             )
-        watched = layers if output_layer is None else [*layers, output_layer]
-        self._scorer = StateScorer(score, alpha, across_widths, output_layer)
-        self._recorder = Recorder(model, watched, pooling, layout=layout)
+        self._scorer = StateScorer(
+            score, 0.05 if alpha is None else alpha, across_widths, output_layer
+        )
+        self._recorder = Recorder(
+            model,
+            layers,
+            pooling,
+            layout=layout,
+            mask=mask,
+            output=output_layer,
+            find_output=find_output,
+            check_rows=forward is None,
+        )
+        self._automatic, self._settled = layer_names is None, False
+        self._forward, self._labels = forward, labels
+        self._quiet, self._lock = Quiet(self._network), threading.RLock()
         self._layers = tuple(layers)
         self._how = describe(pooling, layout)
         self._projection = Projection(n_channels)
@@ -122,8 +159,20 @@ class DeepDriftMonitor:
 
     @property
     def alpha(self) -> float:
-        """False-alarm rate per sample that the threshold promises."""
+        """False-alarm rate per sample that the threshold promises; assign to change it.
+
+        After a calibration the threshold follows, if there are enough calibration samples.
+        """
         return self._scorer.alpha
+
+    @alpha.setter
+    def alpha(self, alpha: float) -> None:
+        with self._lock:
+            if self.calibration is None:
+                self._scorer = self._new_scorer(alpha)
+            else:
+                self._adopt(self.reference, alpha, self._scorer.method)
+            self._settings["alpha"] = alpha
 
     @property
     def calibration(self) -> Calibration | None:
@@ -138,11 +187,12 @@ class DeepDriftMonitor:
         Use other data than for `calibrate`, for example training data. Without `fit`,
         `calibrate` splits its own data.
         """
-        learned = None
-        for states, labels in self._batches(loader, max_batches):
-            learned = learned or self._new_scorer()
-            learned.partial_fit(states, labels)
-        self._scorer, self._fitted_apart, self._watch = learned, True, None
+        with self._lock:
+            learned = None
+            for states, labels in self._batches(loader, max_batches):
+                learned = learned or self._new_scorer()
+                learned.partial_fit(states, labels)
+            self._scorer, self._fitted_apart, self._watch = learned, True, None
         return self
 
     def calibrate(
@@ -222,9 +272,11 @@ class DeepDriftMonitor:
         if self._recorder.closed:
             raise StateError("monitor: it is closed; make a new one to watch the model again")
         if batch is not None:
-            with quiet(self._network):
-                run(self._network, split_batch(batch)[0], self._sample_shape)
+            split = split_batch(batch, self._network, forward=self._forward)
+            with self._quiet():
+                run(self._network, split, self._forward, self._sample_shape)
         recorded = self._recorder.states.check()
+        self._say_what_is_read(batch is None)
         device = next(iter(recorded.values())).device  # a network may be spread over several
         return self._project({k: v.to(device) for k, v in recorded.items()})
 
@@ -288,11 +340,12 @@ class DeepDriftMonitor:
         if self.calibration is None:
             raise NotFittedError("monitor: call calibrate(loader) on normal data first")
         states = self._recorded(batch)
-        layers, fused = self._scorer.drift(states)
-        if self._watch is None:
-            names = [k for k in states if k != self.output_layer]
-            self._watch = Watch(names, self._drift_config)
-        return self._watch.update(layers.tolist(), float(fused), step)
+        with self._lock:
+            layers, fused = self._scorer.drift(states)
+            if self._watch is None:
+                names = [k for k in states if k != self.output_layer]
+                self._watch = Watch(names, self._drift_config)
+            return self._watch.update(layers.tolist(), float(fused), step)
 
     def diagnose(self, batch: Any = None, probe: Any = None) -> Diagnosis:
         """Name what is wrong with a batch, and where it starts; *not sure* is an answer.
@@ -332,7 +385,8 @@ class DeepDriftMonitor:
 
     @reference.setter
     def reference(self, reference: Reference) -> None:
-        self._adopt(reference, self.alpha, self._scorer.method)
+        with self._lock:
+            self._adopt(reference, self.alpha, self._scorer.method)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write what was learned as one safetensors file."""
@@ -347,11 +401,15 @@ class DeepDriftMonitor:
         ------
         ReferenceFileError
             For damaged files, and for those of another model or setting, saying what differs. The
-            monitor then stays as it was.
+            monitor then stays as it was. An alpha that was given to this monitor is kept; else the
+        file's is taken.
         """
         reference, extra = Reference.load(path)
-        alpha, method = extra.get("alpha", self.alpha), extra.get("method", self._scorer.method)
-        self._adopt(reference, alpha, method)
+        alpha = self._settings["alpha"]
+        if alpha is None:
+            alpha = extra.get("alpha", self.alpha)
+        with self._lock:
+            self._adopt(reference, alpha, extra.get("method", self._scorer.method))
         return self
 
     def close(self) -> None:
@@ -368,19 +426,32 @@ class DeepDriftMonitor:
 
     def _adopt(self, reference: Reference, alpha: float, method: str) -> None:
         theirs = reference.fingerprint
+        named = {k.split("#")[0] for k in theirs.layers}
+        spare = (
+            []
+            if self._settled or not self._automatic
+            else [k for k in self._layers if k not in named]
+        )
         known = self._scorer.widths or {
             k: v.shape[1]
             for k, v in self._project(self._recorder.states).items()
             if k != self.output_layer
         }
-        if not known and {k.split("#")[0] for k in theirs.layers} == set(self.layers):
+        if not known and named == set(self.layers) - set(spare):
             known = dict(zip(theirs.layers, theirs.widths, strict=True))
         mine = self._fingerprint(known or dict.fromkeys(self.layers, 0))
+        if self._recorder.may_change_output:
+            mine = replace(mine, output_layer=theirs.output_layer)
         difference = mine.difference(theirs)
         if difference:
             raise ReferenceFileError(
                 f"reference: it does not belong to this monitor of {self.arch_name}: {difference}"
             )
+        if self._recorder.may_change_output:
+            self._take_output(theirs.output_layer)
+        if spare:
+            self._recorder.drop(spare)
+            self._layers = tuple(k for k in self._layers if k not in spare)
         scorer = self._new_scorer(alpha)
         scorer.widths = dict(zip(theirs.layers, theirs.widths, strict=True))
         scorer.innovation, scorer.distance = reference.innovation, reference.distance
@@ -392,6 +463,89 @@ class DeepDriftMonitor:
     def _fingerprint(self, widths: dict[str, int]) -> Fingerprint:
         setting = (self._how, self.n_channels, self._scorer.score_name, self.output_layer)
         return Fingerprint.of(self._network, widths, *setting)
+
+    def _settle(self) -> None:
+        """After the first pass: leave out what did not run, take the layer that made the output.
+
+        Layers that the user named must have run; of automatic ones the monitor says which it
+        leaves out.
+        """
+        recorder = self._recorder
+        current = recorder.states.current()
+        if current is None or self._settled:
+            return
+        ran = {key.split("#")[0] for key in (*current.values, *current.errors)}
+        failed = {key.split("#")[0]: e for key, e in current.errors.items() if key}
+        if not self._automatic:
+            if current.values or current.errors:
+                never_ran(self._layers, dict.fromkeys(ran))
+        else:
+            left_out = [k for k in self._layers if k not in ran or k in failed]
+            if left_out and len(left_out) < len(self._layers):
+                reasons = [
+                    f"{k!r} ({failed[k] if k in failed else 'did not run'})" for k in left_out
+                ]
+                warnings.warn(
+                    "layers: left out, since nobody named them and they cannot be watched: "
+                    + ", ".join(reasons),
+                    UserWarning,
+                    stacklevel=4,
+                )
+                recorder.drop(left_out)
+                self._layers = tuple(k for k in self._layers if k not in left_out)
+        if "" not in current.errors:
+            self._scorer.output_layer = recorder.output
+            self._settled = True
+
+    def _say_what_is_read(self, only_the_last: bool) -> None:
+        """Warn where a reading is likely not what was meant."""
+        current = self._recorder.states.current()
+        if current is None:
+            return
+        passes, current.unread = current.unread, 0
+        if only_the_last and passes > 1:
+            warnings.warn(
+                f"read: the model ran {passes} passes since the last reading; this reads the last "
+                f"one only ({current.rows} samples). Read after every pass, or give the batch",
+                UserWarning,
+                stacklevel=4,
+            )
+        if current.training:
+            warnings.warn(
+                "read: the last pass ran in train mode, with dropout and batch statistics, and "
+                "normal is calibrated in evaluation mode; call model.eval()",
+                UserWarning,
+                stacklevel=4,
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        learned = self.reference if self._scorer.fitted else None
+        return {
+            "closed": self._recorder.closed,
+            "model": self._model,
+            "settings": self._settings,
+            "reference": learned,
+            "output_layer": self.output_layer,
+            "layers": self._layers,
+            "learned": (self.alpha, self._scorer.method, self._fitted_apart, self._settled),
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        settings = state["settings"]
+        self.__init__(state["model"], **settings)  # type: ignore[misc]
+        alpha, method, apart, settled = state["learned"]
+        self._take_output(state["output_layer"])
+        self._recorder.drop([k for k in self._layers if k not in state["layers"]])
+        self._layers = state["layers"]
+        if state["reference"] is not None:
+            self._adopt(state["reference"], alpha, method)
+        self._fitted_apart, self._settled = apart, settled
+        if state["closed"]:
+            self.close()
+
+    def _take_output(self, name: str | None) -> None:
+        self._recorder.set_output(name)
+        self._scorer.output_layer = name
 
     def _new_scorer(self, alpha: float | None = None) -> StateScorer:
         old = self._scorer
@@ -409,13 +563,17 @@ class DeepDriftMonitor:
         count, widths = 0, {}
         with quiet(self._network):
             for batch in islice([loader] if isinstance(loader, Tensor) else loader, max_batches):
-                inputs, labels = split_batch(batch)
-                run(self._network, inputs, self._sample_shape)
-                if isinstance(inputs, Tensor):
-                    self._sample_shape = tuple(inputs.shape[1:])
+                split = split_batch(
+                    batch, self._network, forward=self._forward, labels=self._labels
+                )
+                labels = split.labels
+                with self._quiet():
+                    run(self._network, split, self._forward, self._sample_shape)
+                self._sample_shape = split.sample_shape or self._sample_shape
+                if count == 0:
+                    self._settle()
                 recorded = self._recorder.states.check()
-                if self._own_output and count == 0 and self.output_layer not in list(recorded):
-                    self._scorer.output_layer = None  # a last layer that this model does not run
+                self._recorder.states.current().unread = 0
                 states = {
                     k: finite_samples(v, f"loader, layer {k!r}").cpu()
                     for k, v in self._project(recorded).items()

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from deepdrift.errors import StateError
-from deepdrift.states.forward import quiet, run, split_batch, unwrap
-from deepdrift.states.hooks import record
-from deepdrift.states.pooling import Pooling, find_tensor
+from deepdrift.states.batches import Forward, Labels, split_batch
+from deepdrift.states.forward import quiet, run, unwrap
+from deepdrift.states.hooks import never_ran, record
+from deepdrift.states.padding import MaskSource
+from deepdrift.states.pooling import Layouts, Pooling, find_tensor
 
 
 class Collected(NamedTuple):
@@ -29,7 +31,10 @@ def collect(
     layers: Sequence[str] | None = None,
     pooling: Pooling = "auto",
     *,
-    layout: str = "auto",
+    layout: Layouts = "auto",
+    mask: MaskSource = None,
+    forward: Forward | None = None,
+    labels: Labels | None = None,
     batch_size: int = 256,
     max_batches: int | None = None,
 ) -> Collected:
@@ -42,8 +47,11 @@ def collect(
     model : nn.Module
     loader : iterable of batches, or Tensor
         Batches ``x``, ``(x, y)`` or mappings; a tensor ``(N, ...)`` is cut into batches.
-    layers, pooling, layout
+    layers, pooling, layout, mask
         See `deepdrift.record`.
+    forward, labels : callable, optional
+        ``forward(model, batch)`` runs the model on batches of another form, ``labels(batch)``
+        gives their class labels.
     batch_size : int
         Only for a tensor.
     max_batches : int, optional
@@ -65,18 +73,24 @@ def collect(
     batches = loader.split(batch_size) if isinstance(loader, Tensor) else loader
     kept: list[dict[str, Tensor]] = []
     outputs: list[Tensor] = []
-    labels: list[Tensor | None] = []
-    with record(network, layers, pooling, layout=layout) as states, quiet(network):
+    found: list[Tensor | None] = []
+    with (
+        record(network, layers, pooling, layout=layout, mask=mask) as states,
+        quiet(network),
+    ):
         for batch in islice(batches, max_batches):
-            inputs, label = split_batch(batch)
-            outputs.append(find_tensor(run(network, inputs)).detach().cpu())
+            split = split_batch(batch, network, forward=forward, labels=labels)
+            output = find_tensor(run(network, split, forward)).detach().cpu()
+            outputs.append(output if output.ndim else output[None])
             kept.append({k: v.cpu() for k, v in states.check().items()})
-            labels.append(label)
+            found.append(split.labels)
+            if layers is not None and len(kept) == 1:
+                never_ran(layers, kept[0])
     if not kept:
         raise StateError("loader: it gave no batch; expected data to run the model on")
     if any(list(part) != list(kept[0]) for part in kept):
         raise StateError("loader: different layers ran for different batches")
-    given = [label.cpu() for label in labels if label is not None]
+    given = [label.cpu() for label in found if label is not None]
     return Collected(
         {k: torch.cat([part[k] for part in kept]) for k in kept[0]},
         torch.cat(outputs),

@@ -1,95 +1,34 @@
 """From a layer's output to one state vector per sample, by an explicit layout.
 
-A layout names the axes: N sample, C or D channel, H and W image, L or T position.
+A layout names the axes: N sample, C or D channel (D is depth where there is a C), H and W image,
+L or T position.
 ``(N, C, H, W) -> (N, C)`` and ``(N, T, D) -> (N, D)`` are averages over positions unless you ask
 for the class token (``"cls"``), the last token (``"last"``) or everything (``"flatten"``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
-from deepdrift.errors import StateError
+from deepdrift.errors import LayerNotFoundError, StateError
+from deepdrift.states.layout import LAYOUTS
+from deepdrift.states.padding import lengths_mask
 
 Pooling = str | Callable[[Tensor], Tensor]
+Layouts = str | Mapping[str, str]
 
 METHODS = ("auto", "mean", "cls", "last", "flatten")
-LAYOUTS = ("ND", "NTD", "TND", "NCL", "NCHW", "NHWC", "NCDHW")
 _POSITIONS = {  # the axes to average over; what remains is (N, channel)
-    "NTD": (1,), "TND": (0,), "NCL": (2,), "NCHW": (2, 3), "NHWC": (1, 2), "NCDHW": (2, 3, 4),
+    "NTD": (1,), "TND": (0,), "NCL": (2,), "NCHW": (2, 3), "NHWC": (1, 2),
+    "NCDHW": (2, 3, 4), "NDHWC": (1, 2, 3),
 }  # fmt: skip
-_DEFAULT_LAYOUT = {1: "ND", 2: "ND", 3: "NTD", 4: "NCHW", 5: "NCDHW"}
-_CHANNELS_FIRST_1D = (
-    nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, nn.MaxPool1d, nn.AvgPool1d,
-    nn.AdaptiveMaxPool1d, nn.AdaptiveAvgPool1d,
-)  # fmt: skip
-_CHANNELS_LAST_1D = (
-    nn.Linear, nn.LayerNorm, nn.Embedding, nn.MultiheadAttention, nn.RNNBase,
-)  # fmt: skip
-
-
-def sequence_layout(network: nn.Module, module: nn.Module) -> str:
-    """What the axes of a module's output mean when there are three of them.
-
-    ``TND`` in recurrent, attention and transformer modules with ``batch_first=False``. Else the
-    last layer of known kind decides, inside the module or defined before it: ``NCL`` behind a 1-D
-    convolution, ``NTD`` behind a linear layer or layer normalisation. Where a network transposes
-    on its own, give the layout to `deepdrift.record`.
-
-    Examples
-    --------
-    >>> network = nn.Sequential(nn.Conv1d(3, 4, 1), nn.ReLU(), nn.Flatten(), nn.Linear(28, 2))
-    >>> sequence_layout(network, network[1])
-    'NCL'
-    >>> network = nn.TransformerEncoderLayer(d_model=4, nhead=2, batch_first=False)
-    >>> sequence_layout(network, network.linear1)
-    'TND'
-    """
-    modules = list(network.modules())
-    for owner in filter(_time_first, modules):
-        if any(part is module for part in owner.modules()):
-            return "TND"
-    start = next(i for i, m in enumerate(modules) if m is module)
-    for m in (*reversed([*module.modules()]), *reversed(modules[:start]), *modules[start:]):
-        if isinstance(m, _CHANNELS_FIRST_1D + _CHANNELS_LAST_1D):
-            return "NCL" if isinstance(m, _CHANNELS_FIRST_1D) else "NTD"
-    return "NTD"
-
-
-def _time_first(module: nn.Module) -> bool:
-    if isinstance(module, nn.TransformerEncoder | nn.TransformerDecoder):
-        module = module.layers[0]
-    attention = getattr(module, "self_attn", getattr(module, "attn", module))
-    return getattr(attention, "batch_first", True) is False
-
-
-def layout_of(module: nn.Module, output: Tensor, sequence: str = "NTD") -> str:
-    """Layout of a module's output, from the number of axes and the module's type.
-
-    ``ND`` (1 or 2 axes), ``sequence`` (3 axes, see `sequence_layout`), ``NCHW`` (4; ``NHWC``
-    behind linear layers and layer normalisation) or ``NCDHW`` (5).
-
-    Examples
-    --------
-    >>> layout_of(nn.ReLU(), torch.zeros(2, 4, 7, 7)), layout_of(nn.Linear(4, 4), torch.zeros(2, 4))
-    ('NCHW', 'ND')
-    """
-    if output.ndim == 3:
-        return sequence
-    if output.ndim == 4 and isinstance(module, nn.LayerNorm | nn.Linear):
-        return "NHWC"
-    layout = _DEFAULT_LAYOUT.get(output.ndim)
-    if layout is None:
-        raise StateError(
-            f"a layer output of shape {tuple(output.shape)} has no sample axis and channel axis; "
-            "expected 1 to 5 axes: choose another layer or give a function as pooling"
-        )
-    return layout
+_DEFAULT_LAYOUT = {2: "ND", 3: "NTD", 4: "NCHW", 5: "NCDHW"}
 
 
 def find_tensor(output: Any) -> Tensor:
@@ -113,6 +52,8 @@ def find_tensor(output: Any) -> Tensor:
         raise StateError(
             f"the layer returned {type(output).__name__} without a tensor; choose another layer"
         )
+    if found.is_quantized:
+        return found.dequantize()
     if not found.is_floating_point():
         raise StateError(
             f"the layer returned numbers of type {found.dtype}; expected floating point: choose "
@@ -131,7 +72,7 @@ def _first_tensor(output: Any) -> Tensor | None:
         )
     if isinstance(output, Mapping):
         named = [output[k] for k in ("last_hidden_state", "logits") if k in output]
-        candidates = named + list(output.values())
+        candidates = named + [v for k, v in output.items() if k != "loss"]
     elif isinstance(output, tuple | list):
         candidates = list(output)
     else:
@@ -144,7 +85,36 @@ def _first_tensor(output: Any) -> Tensor | None:
     return None
 
 
-def pool(output: Tensor, layout: str = "auto", method: Pooling = "auto") -> Tensor:
+def unpack(output: Any) -> tuple[Any, Tensor | None]:
+    """What a layer returned, packed and nested sequences padded, and which tokens are real.
+
+    Examples
+    --------
+    >>> from torch.nn.utils.rnn import pack_sequence
+    >>> packed = pack_sequence([torch.ones(2, 3), torch.ones(1, 3)])
+    >>> padded, keep = unpack((packed, None))
+    >>> padded.shape, keep.tolist()
+    (torch.Size([2, 2, 3]), [[True, True], [True, False]])
+    """
+    first = output[0] if isinstance(output, tuple) and output else output
+    if isinstance(output, PackedSequence):
+        first = output
+    if isinstance(first, PackedSequence):
+        padded, lengths = pad_packed_sequence(first, batch_first=True)
+        return padded, lengths_mask(lengths).to(padded.device)
+    if isinstance(first, Tensor) and first.is_nested:
+        parts = first.unbind()
+        lengths = torch.tensor([len(part) for part in parts], device=first.device)
+        return torch.nested.to_padded_tensor(first, 0.0), lengths_mask(lengths)
+    return output, None
+
+
+def pool(
+    output: Tensor,
+    layout: str = "auto",
+    method: Pooling = "auto",
+    keep: Tensor | None = None,
+) -> Tensor:
     """Reduce one layer output to one float32 vector per sample, as a detached copy.
 
     Parameters
@@ -152,12 +122,16 @@ def pool(output: Tensor, layout: str = "auto", method: Pooling = "auto") -> Tens
     output : Tensor
         Axes as in ``layout``; half precision is accumulated in float32.
     layout : str
-        One of ``ND, NTD, TND, NCL, NCHW, NHWC, NCDHW``, or ``auto``: by the number of axes.
+        One of ``ND, NTD, TND, NCL, NCHW, NHWC, NCDHW, NDHWC``, or ``auto``: by the number of
+        axes.
     method : str or callable
         ``auto`` and ``mean`` average over positions, ``cls`` takes the first token, ``last``
         (also ``last_token``) the last, ``flatten`` keeps everything; a function receives the
         output and returns ``(N, D)``. With ``cls`` and ``last``, layers without a token axis
         are averaged.
+    keep : bool Tensor, shape (N, T), optional
+        Which tokens are real, for the layouts ``NTD``, ``TND`` and ``NCL``. Others do not count:
+        not in the mean, nor as first or last token. A sample without any real token is NaN.
 
     Returns
     -------
@@ -168,6 +142,8 @@ def pool(output: Tensor, layout: str = "auto", method: Pooling = "auto") -> Tens
     >>> tokens = torch.tensor([[[1.0, 2.0], [3.0, 6.0]]])  # one sample, two tokens
     >>> pool(tokens), pool(tokens, method="cls")
     (tensor([[2., 4.]]), tensor([[1., 2.]]))
+    >>> pool(tokens, keep=torch.tensor([[False, True]]))
+    tensor([[3., 6.]])
     """
     if output.requires_grad:
         output = output.detach()
@@ -180,7 +156,7 @@ def pool(output: Tensor, layout: str = "auto", method: Pooling = "auto") -> Tens
     if output.ndim == 1:  # one number per sample
         return output[:, None].to(torch.float32, copy=True)
     if layout == "auto":
-        layout = layout_of(nn.Identity(), output)
+        layout = _DEFAULT_LAYOUT[output.ndim]
     if len(layout) != output.ndim:
         raise StateError(
             f"layout: {layout!r} has {len(layout)} axes, the layer output has shape "
@@ -191,10 +167,32 @@ def pool(output: Tensor, layout: str = "auto", method: Pooling = "auto") -> Tens
     if method == "flatten":
         output = output.movedim(layout.index("N"), 0)
         return output.flatten(1).to(torch.float32, copy=True)
-    if method in ("cls", "last", "last_token") and "T" in layout:
+    tokens = method in ("cls", "last", "last_token") and "T" in layout
+    if keep is not None and layout in ("NTD", "TND", "NCL"):
+        order = (layout.index("N"), layout.index("L" if "L" in layout else "T"))
+        output = output.movedim(order, (0, 1))  # (N, T, D)
+        if not tokens:
+            return _mean_of(output, keep)
+        return _token_of(output, keep, first=method == "cls")
+    if tokens:
         token = output.select(layout.index("T"), 0 if method == "cls" else -1)
         return token.to(torch.float32, copy=True)
     return output.mean(dim=_POSITIONS[layout], dtype=torch.float32)
+
+
+def _mean_of(output: Tensor, keep: Tensor) -> Tensor:
+    """Mean over the real tokens of ``(N, T, D)``."""
+    real = torch.where(keep[..., None], output, 0.0).sum(dim=1, dtype=torch.float32)
+    return real / keep.sum(dim=1, keepdim=True)
+
+
+def _token_of(output: Tensor, keep: Tensor, first: bool) -> Tensor:
+    """The first or the last real token of ``(N, T, D)``."""
+    place = torch.arange(keep.shape[1], device=keep.device).expand_as(keep)
+    chosen = place.where(keep, keep.shape[1]).amin(1) if first else place.where(keep, -1).amax(1)
+    inside = chosen.clamp(0, keep.shape[1] - 1)
+    token = output[torch.arange(len(output), device=output.device), inside].to(torch.float32)
+    return token.masked_fill(~keep.any(dim=1, keepdim=True), float("nan"))
 
 
 def check_method(method: Pooling) -> Pooling:
@@ -210,20 +208,32 @@ def check_method(method: Pooling) -> Pooling:
     raise StateError(f"pooling: expected one of {', '.join(METHODS)} or a function, got {method!r}")
 
 
-def check_layout(layout: str) -> str:
-    """Return ``layout`` if it is ``auto`` or one of the known layouts.
+def check_layouts(layout: Layouts, layers: Sequence[str]) -> dict[str, str]:
+    """Layout of every layer by name; layers that are not in it are ``auto``.
 
     Raises
     ------
-    StateError
-        Listing the layouts that exist.
+    StateError, LayerNotFoundError
+        Listing the layouts that exist, or the layers that are watched.
+
+    Examples
+    --------
+    >>> check_layouts("TND", ["a", "b"]), check_layouts({"b": "NHWC"}, ["a", "b"])
+    ({'a': 'TND', 'b': 'TND'}, {'b': 'NHWC'})
     """
-    if layout == "auto" or layout in LAYOUTS:
-        return layout
-    raise StateError(f"layout: expected 'auto' or one of {', '.join(LAYOUTS)}, got {layout!r}")
+    named = dict(layout) if isinstance(layout, Mapping) else dict.fromkeys(layers, layout)
+    for name, value in named.items():
+        if name not in layers:
+            near = difflib.get_close_matches(str(name), layers, n=3) or list(layers)[:4]
+            raise LayerNotFoundError(f"layout: {name!r} is not watched; nearest: {', '.join(near)}")
+        if value != "auto" and value not in LAYOUTS:
+            raise StateError(
+                f"layout: expected 'auto' or one of {', '.join(LAYOUTS)}, got {value!r}"
+            )
+    return named
 
 
-def describe(pooling: Pooling, layout: str) -> str:
+def describe(pooling: Pooling, layout: Layouts) -> str:
     """How states are made, in words that are the same in another process."""
     named = pooling if isinstance(pooling, str) else getattr(pooling, "__qualname__", None)
     named = named or type(pooling).__qualname__

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import Tensor
 
 from deepdrift.errors import ReferenceFileError, require
@@ -21,13 +23,27 @@ def write_tensors(
     ----------
     header : dict
         Anything JSON can hold.
+
+    Raises
+    ------
+    ReferenceFileError
+        If it cannot be written; a file that was there is left as it was.
     """
     io = require("safetensors.torch", "lab")
     tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
     path = Path(path)
-    partial = path.with_name(path.name + ".part")
-    io.save_file(tensors, partial, metadata={"deepdrift": json.dumps(header)})
-    os.replace(partial, path)
+    metadata = {"deepdrift": json.dumps(header)}
+    try:
+        # a name of its own: several processes may write the same file
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as folder:
+            partial = Path(folder) / path.name
+            io.save_file(tensors, partial, metadata=metadata)
+            os.replace(partial, path)
+    except (OSError, SafetensorError) as error:
+        raise ReferenceFileError(
+            f"path: cannot write {str(path)!r} ({error}); is there such a folder, may you write "
+            "there, and is there room?"
+        ) from error
 
 
 def read_tensors(

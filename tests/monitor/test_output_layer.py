@@ -217,14 +217,22 @@ def test_save_load_and_merge_keep_the_output_term(model, tmp_path):
         assert torch.allclose(a.score(x), c.score(x), rtol=1e-6)
 
 
-def test_a_reference_without_output_term_is_refused_with_its_name(model, tmp_path):
+def test_a_reference_without_output_term_is_taken_over_only_where_the_term_is_a_guess(
+    model, tmp_path
+):
     from deepdrift import ReferenceFileError
 
+    x = labelled(30, 9)[0]
     with DeepDriftMonitor(model, output_layer=None) as monitor:
         monitor.calibrate(loader(600, 0))
         monitor.save(tmp_path / "plain.safetensors")
+        expected = monitor.p_values(x)
+    with DeepDriftMonitor(model) as monitor:
+        monitor.load(tmp_path / "plain.safetensors")
+        assert monitor.output_layer is None
+        assert torch.equal(monitor.p_values(x), expected)
     with (
-        DeepDriftMonitor(model) as monitor,
+        DeepDriftMonitor(model, output_layer="head") as monitor,
         pytest.raises(ReferenceFileError, match="output_layer"),
     ):
         monitor.load(tmp_path / "plain.safetensors")
@@ -244,14 +252,14 @@ def test_find_head(network, expected):
     assert find_head(network) == expected
 
 
-def test_a_last_layer_that_does_not_run_is_left_out(model):
+def test_the_layer_that_made_the_output_counts_and_not_the_last_one_defined(model):
     spare = Classifier()
     spare.spare = nn.Linear(6, 3)  # defined last, and never called
-    with DeepDriftMonitor(spare) as monitor, DeepDriftMonitor(model, output_layer=None) as plain:
+    with DeepDriftMonitor(spare) as monitor, DeepDriftMonitor(model) as plain:
         assert monitor.output_layer == "spare"
         for part in (monitor, plain):
             part.fit(loader(800, 0)).calibrate(loader(400, 1))
-        assert monitor.output_layer is None
+        assert monitor.output_layer == plain.output_layer == "head"
         x = labelled(30, 2)[0]
         assert torch.equal(monitor.p_values(x), plain.p_values(x))
 

@@ -10,7 +10,8 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from deepdrift import DeepDriftMonitor, ForwardError, StateError
-from deepdrift.states.forward import quiet, run, run_quietly, split_batch, unwrap
+from deepdrift.states.batches import split_batch
+from deepdrift.states.forward import quiet, run, run_quietly, unwrap
 
 
 class Noisy(nn.Module):
@@ -126,16 +127,18 @@ def test_quiet_switches_and_gives_back_each_module_by_itself():
 
 def test_what_counts_as_labels():
     x, y = torch.zeros(3, 2), torch.tensor([0, 1, 2])
-    assert split_batch(x)[1] is None
-    assert split_batch((x, y))[0] is x
-    assert torch.equal(split_batch([x, y])[1], y)
-    assert split_batch((x,))[1] is None
-    assert split_batch((x, y, y))[1] is None  # which of the two?
-    assert split_batch((x, y.float()))[1] is None  # regression
-    assert split_batch((x, torch.zeros(3, 5, dtype=torch.long)))[1] is None  # per token
-    inputs, labels = split_batch({"x": x, "labels": y})
-    assert list(inputs) == ["x", "labels"]
-    assert torch.equal(labels, y)
+    assert split_batch(x).labels is None
+    assert split_batch((x, y)).args == (x,)
+    assert split_batch((x,)).labels is None
+    one_hot = torch.eye(3)[y]
+    for given in (y, y.float(), y[:, None], one_hot, y.tolist(), y.numpy(), y.to(torch.uint8)):
+        assert torch.equal(split_batch([x, given]).labels, y)
+    for no_classes in (y + 0.5, torch.zeros(3, 5, dtype=torch.long), 1 - one_hot):
+        with pytest.warns(UserWarning, match="no class label.*labels=lambda"):
+            assert split_batch((x, no_classes)).labels is None
+    batch = split_batch({"x": x, "labels": y})
+    assert list(batch.kwargs) == ["x", "labels"]
+    assert torch.equal(batch.labels, y)
 
 
 @pytest.mark.parametrize("batch", [(), [], "text", None, (None, 1), 3])
@@ -156,7 +159,8 @@ def test_what_is_no_batch_is_refused(batch):
 )
 def test_a_refused_batch_is_described(batch, words):
     with pytest.raises(ForwardError, match=words) as caught:
-        run(zoo.perceptron(), batch, (6,))
+        model = zoo.perceptron()
+        run(model, split_batch(batch), expected=(6,))
     assert caught.value.__cause__ is not None  # the model's own error stays visible
 
 

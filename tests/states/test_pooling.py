@@ -6,15 +6,9 @@ import zoo
 from torch import nn
 from torch.nn.utils.rnn import pack_sequence
 
-from deepdrift import StateError, record
-from deepdrift.states.pooling import (
-    check_layout,
-    check_method,
-    find_tensor,
-    layout_of,
-    pool,
-    sequence_layout,
-)
+from deepdrift import LayerNotFoundError, StateError, list_layers, record
+from deepdrift.states.layout import static_axes
+from deepdrift.states.pooling import check_layouts, check_method, find_tensor, pool
 
 COUNT = torch.arange(24.0)  # 0 .. 23, reshaped below
 
@@ -29,6 +23,7 @@ COUNT = torch.arange(24.0)  # 0 .. 23, reshaped below
         ("NCHW", (2, 3, 2, 2), [[1.5, 5.5, 9.5], [13.5, 17.5, 21.5]]),
         ("NHWC", (2, 2, 3, 2), [[5, 6], [17, 18]]),
         ("NCDHW", (1, 3, 2, 2, 2), [[3.5, 11.5, 19.5]]),
+        ("NDHWC", (1, 2, 2, 2, 3), [[10.5, 11.5, 12.5]]),
     ],
 )
 def test_every_layout_averages_over_positions(layout, shape, expected):
@@ -88,7 +83,6 @@ def test_one_number_per_sample_is_a_column():
         (nn.LSTM(4, 4), "TND"),
         (nn.LSTM(4, 4, batch_first=True), "NTD"),
         (nn.GRU(4, 4), "TND"),
-        (nn.MultiheadAttention(4, 2), "TND"),
         (nn.TransformerEncoderLayer(4, 2), "TND"),
         (nn.TransformerEncoderLayer(4, 2, batch_first=True), "NTD"),
         (
@@ -102,16 +96,20 @@ def test_one_number_per_sample_is_a_column():
     ],
 )
 def test_layout_of_three_axes_from_the_layer_itself(layer, expected):
-    network = nn.Sequential(nn.Identity(), layer)
-    assert sequence_layout(network, layer) == expected
+    network = nn.Sequential(nn.Identity(), layer).eval()
+    x = torch.randn(5, 4, 3) if expected == "NCL" else torch.randn(5, 3, 4)
+    (listed,) = (info for info in list_layers(network, x) if info.name == "1")
+    assert (listed.layout, listed.width) == (expected, 4)
 
 
 def test_layout_of_an_activation_from_what_stands_before_it():
     network = zoo.convolutional_1d()
-    assert sequence_layout(network, network[2]) == "NCL"
+    assert static_axes(network, network[2], (2, 6, 16)).layout == "NCL"
     tokens = nn.Sequential(nn.Conv1d(3, 4, 1), nn.Identity(), nn.LayerNorm(4), nn.GELU())
-    assert sequence_layout(tokens, tokens[1]) == "NCL"
-    assert sequence_layout(tokens, tokens[3]) == "NTD"
+    assert static_axes(tokens, tokens[1], (2, 4, 4)).layout == "NCL"
+    assert static_axes(tokens, tokens[3], (2, 4, 4)).layout == "NTD"
+    listed = {info.name: info.layout for info in list_layers(tokens, torch.randn(2, 3, 4))}
+    assert listed == {"0": "NCL", "1": "NCL", "2": "NTD", "3": "NTD"}
 
 
 def test_parts_of_a_time_first_block_are_time_first():
@@ -127,7 +125,6 @@ def test_parts_of_a_time_first_block_are_time_first():
 
 def test_layout_of_images_with_channels_last():
     x = torch.zeros(2, 5, 5, 3)
-    assert layout_of(nn.LayerNorm(3), x) == layout_of(nn.Linear(3, 3), x) == "NHWC"
     model = nn.Sequential(nn.Identity(), nn.LayerNorm(3))
     with record(model, ["0", "1"]) as states:
         model(x)
@@ -187,6 +184,8 @@ def test_unknown_names_are_refused():
     with pytest.raises(StateError, match="auto, mean, cls, last, flatten.*'max'"):
         check_method("max")
     with pytest.raises(StateError, match="NTD.*'NDT'"):
-        check_layout("NDT")
+        check_layouts("NDT", ["a"])
     with pytest.raises(StateError, match=r"'NTD' has 3 axes.*\(2, 12\)"):
         pool(COUNT.reshape(2, 12), "NTD")
+    with pytest.raises(LayerNotFoundError, match="'blok' is not watched; nearest: block"):
+        check_layouts({"blok": "NHWC"}, ["block", "stem"])

@@ -292,7 +292,8 @@ def apply_fault(
         part = network.get_submodule(layer or "")
         broken = fault.function(part, parameter, generator)
         if layer:
-            network.set_submodule(layer, broken)
+            parent, _, name = layer.rpartition(".")
+            setattr(network.get_submodule(parent), name, broken)
     return Faulty(network, images, fault, layer, strength)
 
 
