@@ -10,7 +10,7 @@ PY := OMP_NUM_THREADS=1 $(VENV)/bin/python
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install
 
 # Strict comparison of every stored output; tests/test_nbval_bites.py reads this line.
-NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 120
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 600 --nbval-kernel-startup-timeout 600
 NOTEBOOKS := notebooks/*.ipynb notebooks/solutions/*.ipynb
 CHECKS := tests/test_project.py tests/test_notebook_hygiene.py tests/test_nbval_bites.py
 

@@ -5,8 +5,13 @@ import os
 os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports matplotlib
 
 import torch
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 torch.set_num_threads(1)  # the same sums on every machine, and room for a second worker
-settings.register_profile("deepdrift", deadline=None, derandomize=True)
+settings.register_profile(
+    "deepdrift",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.load_profile("deepdrift")

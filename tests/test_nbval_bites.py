@@ -1,4 +1,7 @@
-"""The notebook check bites: with the Makefile's own flags, one changed digit fails."""
+"""The notebook check bites: with the Makefile's own flags, one changed digit fails.
+
+And it bites once: a cell that hangs is one failure, and the cells after it are skipped.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +35,14 @@ def makefile_flags() -> list[str]:
     return re.search(r"^NBVAL := (.+)$", (ROOT / "Makefile").read_text(), re.M)[1].split()
 
 
-def nbval(folder: Path, notebook: nbformat.NotebookNode) -> subprocess.CompletedProcess:
-    """Check a notebook in `folder` as `make test` does: same flags, same conftest."""
+def nbval(folder: Path, notebook: nbformat.NotebookNode, *more: str) -> subprocess.CompletedProcess:
+    """Check a notebook in `folder` as `make test` does: same flags (and more), same conftest."""
     shutil.copy(CONFTEST, folder)
     nbformat.write(notebook, folder / "copy.ipynb")
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "MPLBACKEND"))}
+    flags = [*makefile_flags(), *more, "-p", "no:cacheprovider", "-rs"]
     return subprocess.run(
-        [sys.executable, "-m", "pytest", *makefile_flags(), "-p", "no:cacheprovider", "copy.ipynb"],
+        [sys.executable, "-m", "pytest", *flags, "copy.ipynb"],
         cwd=folder,
         env=env | {"DEEPDRIFT_DATA": str(ROOT / "data"), "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -114,16 +118,63 @@ def test_the_first_lesson_passes_and_a_changed_digit_fails(tmp_path):
     assert_bites(nbval(tmp_path, changed), "stdout")
 
 
+# ---- a slow machine is not a failure, and a hung cell is one ----
+
+HANG = "import time\ntime.sleep(10_000)"
+SWALLOW = (
+    f"try:\n    {HANG.replace(chr(10), chr(10) + '    ')}\nexcept KeyboardInterrupt:\n    pass"
+)
+
+
+@pytest.mark.parametrize(
+    ("source", "tags", "told"),
+    [
+        (HANG, [], "Timeout of 2 seconds exceeded"),
+        (HANG, ["raises-exception", "nbval-ignore-output"], "Cell 0 ran into its time limit"),
+        (SWALLOW, [], "Cell 0 ran into its time limit"),
+    ],
+    ids=["hang", "hang-where-errors-are-allowed", "hang-and-swallow"],
+)
+def test_a_cell_that_hangs_is_reported_once(tmp_path, source, tags, told):
+    """Cell 0 never ends, whatever the machine; nothing here depends on how fast the others are."""
+    cells = [new_code_cell(f"print({i})", execution_count=i + 1) for i in range(6)]
+    cells[0] = new_code_cell(source, execution_count=1, metadata={"tags": tags})
+    run = nbval(tmp_path, new_notebook(cells=cells), "--nbval-cell-timeout", "2")
+    assert run.returncode == 1, run.stdout
+    assert re.search(r"= 1 failed, 5 skipped in ", run.stdout), run.stdout
+    assert told in run.stdout
+    assert re.search(r"SKIPPED \[5\] .*: after the time-out of cell 0", run.stdout)
+
+
+@pytest.mark.parametrize("kernel", [None, SimpleNamespace(is_alive=lambda: False)])
+def test_a_kernel_that_did_not_start_or_died_is_reported_once(kernel):
+    hooks: dict = {}
+    exec(compile(CONFTEST.read_text(), "conftest", "exec"), hooks)
+    notebook = SimpleNamespace(timed_out=False, kernel=None)
+    hooks["skip_after_a_hang"](SimpleNamespace(parent=notebook, cell_num=0))  # starts the kernel
+    notebook.kernel = kernel
+    with pytest.raises(pytest.skip.Exception, match="cell 0 left no running kernel"):
+        hooks["skip_after_a_hang"](SimpleNamespace(parent=notebook, cell_num=1))
+
+
+def test_the_time_limits_are_for_hung_kernels():
+    flags = makefile_flags()
+    for name in ("--nbval-cell-timeout", "--nbval-kernel-startup-timeout"):
+        assert flags[flags.index(name) + 1] == "600"
+
+
 def test_timeout_tags_raise_the_limit_of_their_own_cell_only():
     hooks: dict = {}
     exec(compile(CONFTEST.read_text(), "conftest", "exec"), hooks)
-    config = SimpleNamespace(option=SimpleNamespace(nbval_cell_timeout=120))
+    config = SimpleNamespace(option=SimpleNamespace(nbval_cell_timeout=600))
+    notebook = SimpleNamespace(timed_out=False, kernel=SimpleNamespace(is_alive=lambda: True))
     limits = []
-    for tags in ([], ["timeout-300", "raises-exception"], ["timeout-30"], []):
+    for tags in ([], ["timeout-900", "raises-exception"], ["timeout-30"], []):
         cell = SimpleNamespace(metadata={"tags": tags})
-        hooks["pytest_runtest_setup"](SimpleNamespace(cell=cell, config=config))
+        item = SimpleNamespace(cell=cell, cell_num=0, parent=notebook, config=config)
+        hooks["pytest_runtest_setup"](item)
         limits.append(config.option.nbval_cell_timeout)
-    assert limits == [120, 300, 30, 120]
+    assert limits == [600, 900, 600, 600]
 
 
 def test_the_message_timeout_is_raised_on_cells_only():

@@ -127,10 +127,12 @@ def test_a_failed_run_keeps_the_file_and_is_told(folder, monkeypatch, capsys):
     assert not list(folder.glob("*.new"))
 
 
-def test_the_largest_timeout_tag_counts():
+def test_a_timeout_tag_raises_the_limit_of_its_cell():
+    assert tool.CELL_TIMEOUT == 600
     cell = new_code_cell("", metadata={"tags": ["timeout-400", "raises-exception", "timeout-900"]})
     assert tool.cell_timeout(cell) == 900
-    assert tool.cell_timeout(new_code_cell("")) == tool.CELL_TIMEOUT
+    for tags in ([], ["timeout-30"]):
+        assert tool.cell_timeout(new_code_cell("", metadata={"tags": tags})) == 600
 
 
 def test_pictures_get_a_palette_and_keep_their_looks():

@@ -31,7 +31,7 @@ FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 START = "00_start_here.ipynb"  # its text holds the table of contents
 WIDGET = "application/vnd.jupyter.widget-view+json"
-CELL_TIMEOUT = 300  # seconds; a tag such as `timeout-600` on a cell raises it
+CELL_TIMEOUT = 600  # seconds, against hung kernels; a tag such as `timeout-900` raises it
 
 
 def title(path: Path) -> str:
@@ -121,10 +121,10 @@ def shrink_pictures(notebook: NotebookNode) -> None:
 
 
 def cell_timeout(cell: NotebookNode) -> float:
-    """Return the seconds a cell may take: the largest `timeout-N` tag, or the default."""
+    """Return the seconds a cell may take: the default, or a `timeout-N` tag that is larger."""
     tags = cell.metadata.get("tags", [])
     wanted = [float(m[1]) for tag in tags if (m := re.fullmatch(r"timeout-(\d+)", tag))]
-    return max(wanted, default=CELL_TIMEOUT)
+    return max([CELL_TIMEOUT, *wanted])
 
 
 def refresh(path: Path, execute: bool = True) -> None:
@@ -138,6 +138,7 @@ def refresh(path: Path, execute: bool = True) -> None:
             notebook,
             kernel_name=KERNEL["name"],
             timeout_func=cell_timeout,
+            startup_timeout=CELL_TIMEOUT,
             resources={"metadata": {"path": str(path.parent)}},
             coalesce_streams=True,
             store_widget_state=False,

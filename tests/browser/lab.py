@@ -38,6 +38,8 @@ QUIET = [
 SETTINGS = {
     "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}
 }
+HUNG = 600  # seconds; the only limit, against what hangs: a slow machine is not a failure
+expect.set_options(timeout=1000 * HUNG)
 NOTEBOOK = "window.jupyterapp.shell.currentWidget"  # the document in front
 
 
@@ -79,14 +81,14 @@ def start_lab(folder: Path, env: dict[str, str] | None = None) -> Iterator[str]:
             yield base
         finally:
             server.terminate()
-            server.wait(timeout=30)
+            server.wait(timeout=HUNG)
 
 
-def _wait_for_server(server: subprocess.Popen, base: str, log: Path, seconds: float = 90) -> None:
-    end = time.monotonic() + seconds
+def _wait_for_server(server: subprocess.Popen, base: str, log: Path) -> None:
+    end = time.monotonic() + HUNG
     while time.monotonic() < end and server.poll() is None:
         try:
-            urllib.request.urlopen(f"{base}/api/status", timeout=2).read()
+            urllib.request.urlopen(f"{base}/api/status", timeout=60).read()
             return
         except OSError:
             time.sleep(0.2)
@@ -99,10 +101,14 @@ def browser_page() -> Iterator[Page]:
     root = hasattr(os, "geteuid") and os.geteuid() == 0  # Chromium's sandbox refuses root
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=find_chromium(), args=QUIET + ["--no-sandbox"] * root
+            executable_path=find_chromium(),
+            args=QUIET + ["--no-sandbox"] * root,
+            timeout=1000 * HUNG,
         )
         try:
-            yield browser.new_page(viewport={"width": 1200, "height": 900})
+            page = browser.new_page(viewport={"width": 1200, "height": 900})
+            page.set_default_timeout(1000 * HUNG)
+            yield page
         finally:
             browser.close()
 
@@ -131,8 +137,7 @@ def open_notebook(page: Page, base: str, name: str) -> None:
     # This predicate must not be async: a pending Promise would count as true.
     page.wait_for_function(
         f"""() => {{ const app = window.jupyterapp, w = app && {NOTEBOOK}, c = w && w.context;
-            return !!(c && c.isReady && c.sessionContext.session?.kernel); }}""",
-        timeout=90_000,
+            return !!(c && c.isReady && c.sessionContext.session?.kernel); }}"""
     )
     page.evaluate(  # evaluate, on the other hand, does await
         f"""async () => {{ await window.jupyterapp.restored;
@@ -140,14 +145,14 @@ def open_notebook(page: Page, base: str, name: str) -> None:
     )
 
 
-def run_all(page: Page, seconds: float = 180) -> list[int | None]:
+def run_all(page: Page) -> list[int | None]:
     """Run all cells; returns the execution counts, raises with the first error of a cell."""
     page.evaluate(
         """() => { window.ranAll = null;
             window.jupyterapp.commands.execute('notebook:run-all-cells')
                 .then(String, String).then(result => { window.ranAll = result; }); }"""
     )
-    page.wait_for_function("() => window.ranAll !== null", timeout=1000 * seconds)
+    page.wait_for_function("() => window.ranAll !== null")
     cells = page.evaluate(
         f"""() => {NOTEBOOK}.content.widgets.filter(c => c.model.type === 'code').map(c => ({{
             count: c.model.executionCount,
@@ -176,7 +181,7 @@ def explorer(page: Page, number: int = 0) -> Locator:
         number,
     )
     view = page.locator(".jp-Notebook-cell.jp-mod-active .dd-explorer")
-    expect(view).to_be_visible(timeout=30_000)
+    expect(view).to_be_visible()
     return view
 
 

@@ -72,7 +72,7 @@ def test_live_monitor_plays_to_an_alert_and_its_log_follows_a_slider(server):
         expect(log).to_have_text("no alerts so far")
         play = view.locator(".widget-play button").first
         play.click()
-        expect(lamp).to_contain_text("ALERT", timeout=60_000)
+        expect(lamp).to_contain_text("ALERT")
         play.click()  # pause; the second button would stop and go back to step 0
 
         lab.move_slider(page, view, "End")

@@ -240,7 +240,7 @@ def test_names_cannot_inject_markup():
         st.tuples(st.floats(1, 40), st.sampled_from(["digits", "patches"])), min_size=1, max_size=4
     )
 )
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 def test_only_the_last_position_matters(positions):
     app = threshold_explorer()
     for threshold, shift in positions:

@@ -311,7 +311,9 @@ def test_a_notebook_sees_one_figure_of_full_size(monkeypatch):
     ]
     monkeypatch.delenv("MPLBACKEND", raising=False)  # the kernel inherits it
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in code])
-    client = nbclient.NotebookClient(notebook, timeout=120, kernel_name="python3")
+    client = nbclient.NotebookClient(
+        notebook, timeout=600, startup_timeout=600, kernel_name="python3"
+    )
     client.execute(cwd=str(Path(deepdrift.__file__).parents[1]))
     first, *pictures = (cell.outputs for cell in notebook.cells)
     assert [o.text for o in first] == ["True 1 True\n"]
