@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -60,6 +61,8 @@ def notebooks(tmp_path):
     save(folder / LESSON, "x = 1", "print(x)")
     save(folder / "solutions" / LESSON, "print('solved')")
     (folder / "conftest.py").write_text("")
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "README.md").write_text("# Data\n")
     return folder
 
 
@@ -82,13 +85,39 @@ def snapshot(folder: Path) -> dict[str, tuple[bytes, int]]:
 
 def test_lessons_and_solutions_are_handed_out_without_outputs(mine):
     lessons = {"00_start_here.ipynb", LESSON, f"solutions/{LESSON}"}
-    assert names(mine) == lessons | {tool.MANIFEST}
+    assert names(mine) == lessons | {"data/README.md", tool.MANIFEST}
     for name in lessons:
         notebook = nbformat.read(mine / name, as_version=4)
         nbformat.validate(notebook)
         code = [cell for cell in notebook.cells if cell.cell_type == "code"]
         assert code and all(c.outputs == [] and c.execution_count is None for c in code)
         assert code[-1].metadata == {"tags": ["raises-exception"]}
+
+
+def test_a_page_follows_the_same_rules(notebooks, mine):
+    original, page = notebooks.parent / "data" / "README.md", mine / "data" / "README.md"
+    assert page.read_text() == "# Data\n"
+    original.write_text("# Data, again\n")
+    assert tool.update(notebooks, mine) == [
+        "data/README.md: replaced by its new version; you had not changed it"
+    ]
+    page.write_text("# Mine\n")
+    original.write_text("# Data, once more\n")
+    (line,) = tool.update(notebooks, mine)
+    assert "'README (new version).md'" in line and page.read_text() == "# Mine\n"
+
+
+def test_every_link_of_a_lesson_leads_somewhere_in_the_workspace(tmp_path):
+    """As JupyterLab resolves it: what lies above the folder it serves is cut off."""
+    folder = tmp_path / "workspace"
+    tool.update(ROOT / "notebooks", folder)
+    for path in [*folder.glob("*.ipynb"), *folder.glob("solutions/*.ipynb")]:
+        cells = nbformat.read(path, as_version=4).cells
+        text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        for link in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+            if "://" not in link and link.endswith((".ipynb", ".md")):
+                place = os.path.normpath(Path("/", path.parent.relative_to(folder), link))
+                assert (folder / place.lstrip("/")).is_file(), f"{path.name}: {link}"
 
 
 def test_a_second_call_touches_nothing(notebooks, mine):
@@ -203,7 +232,7 @@ def test_a_damaged_notebook_is_kept_and_a_fresh_copy_lies_beside_it(notebooks, m
     (mine / LESSON).write_bytes(content)
     for _ in range(2):  # told as long as it is so
         (line,) = tool.update(notebooks, mine)
-        assert "not readable as a notebook, kept" in line and BESIDE in line
+        assert "cannot be read, so it is kept" in line and BESIDE in line
     assert (mine / LESSON).read_bytes() == content
     assert last_source(mine / BESIDE) == "print(x)"
     assert not (mine / "03_thresholds (new version 2).ipynb").exists()
@@ -216,7 +245,7 @@ def test_a_folder_in_a_notebooks_place_is_kept(notebooks, mine):
     assert BESIDE in line and (mine / LESSON).is_dir()
 
 
-@pytest.mark.parametrize("content", [None, "", "[]", '{"notebooks": 3}'])
+@pytest.mark.parametrize("content", [None, "", "[]", '{"handed out": 3}'])
 def test_without_the_list_of_what_was_handed_out_nothing_is_overwritten(notebooks, mine, content):
     manifest = mine / tool.MANIFEST
     manifest.unlink() if content is None else manifest.write_text(content)
@@ -267,7 +296,7 @@ def test_the_command_hands_out_the_real_notebooks_and_says_so(tmp_path):
     assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
     assert first.stdout == f"reader: {len(originals)} notebooks handed out, outputs cleared\n"
     assert second.stdout == "reader: up to date\n"
-    assert names(folder) == originals | {tool.MANIFEST}
+    assert names(folder) == originals | {*tool.PAGES, tool.MANIFEST}
     for name in originals:
         notebook = nbformat.read(folder / name, as_version=4)
         nbformat.validate(notebook)

@@ -11,6 +11,8 @@ git ignores. Only the standard library is needed. What happens to each notebook:
 - changed, or no longer readable: it stays, and a newer original is put beside it as
   "03_thresholds (new version).ipynb";
 - no longer among the originals (renamed): it stays.
+
+The pages in `PAGES`, to which the notebooks link, are handed out by the same rules.
 """
 
 from __future__ import annotations
@@ -22,13 +24,24 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
+# JupyterLab serves the workspace alone and cuts '..' off at its edge: the notebooks' links to
+# ../data/README.md lead to data/README.md in there.
+PAGES = ["data/README.md"]
 MANIFEST = ".handed_out.json"  # in the workspace: what was handed out, as digests of the sources
 
 
 class WorkspaceError(Exception):
     """The workspace cannot be made; the message says why and what to do."""
+
+
+class Original(NamedTuple):
+    """What is handed out under one name: a file's text, and the digest that is compared."""
+
+    text: str
+    digest: str
 
 
 def parse(path: Path) -> dict:
@@ -51,7 +64,11 @@ def digest(notebook: dict) -> str:
         source = "".join(source) if isinstance(source, list) else str(source)
         if source.strip():
             written.append([cell.get("cell_type"), source.replace("\r\n", "\n")])
-    return hashlib.sha256(json.dumps(written).encode()).hexdigest()
+    return sha256(json.dumps(written))
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.replace("\r\n", "\n").encode()).hexdigest()
 
 
 def cleared(notebook: dict) -> str:
@@ -73,23 +90,29 @@ def write(path: Path, text: str) -> None:
         raise
 
 
-def originals(notebooks: Path) -> dict[str, dict]:
-    """All lessons and solutions by name, such as 'solutions/03_thresholds.ipynb'."""
+def originals(notebooks: Path) -> dict[str, Original]:
+    """All lessons, solutions and pages by name, such as 'solutions/03_thresholds.ipynb'."""
     paths = [*notebooks.glob("[0-9]*.ipynb"), *notebooks.glob("solutions/[0-9]*.ipynb")]
     if not paths:
         raise WorkspaceError(f"no notebooks in {notebooks}")
     found = {}
     for path in sorted(paths):
         try:
-            found[path.relative_to(notebooks).as_posix()] = parse(path)
+            notebook = parse(path)
         except ValueError as error:
             raise WorkspaceError(f"{path} is not a readable notebook: {error}") from error
+        name = path.relative_to(notebooks).as_posix()
+        found[name] = Original(cleared(notebook), digest(notebook))
+    for page in PAGES:
+        if (notebooks.parent / page).is_file():
+            text = (notebooks.parent / page).read_text(encoding="utf-8")
+            found[page] = Original(text, sha256(text))
     return found
 
 
 def read_manifest(path: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Digests handed out, by name and beside a changed notebook; and what to tell the reader."""
-    empty = {"notebooks": {}, "new versions": {}}
+    """Digests of what was handed out, in place and beside; and what to tell the reader."""
+    empty = {"handed out": {}, "new versions": {}}
     if not path.exists():
         return empty, []
     try:
@@ -104,28 +127,28 @@ def read_manifest(path: Path) -> tuple[dict[str, dict[str, str]], list[str]]:
 
 
 def state(path: Path) -> str:
-    """'missing', 'unreadable', or the digest of a reader's notebook."""
+    """'missing', 'unreadable', or the digest of a reader's notebook or page."""
     if not os.path.lexists(path):
         return "missing"
     try:
-        return digest(parse(path))
+        notebook = path.suffix == ".ipynb"
+        return digest(parse(path)) if notebook else sha256(path.read_text(encoding="utf-8"))
     except (ValueError, OSError):
         return "unreadable"
 
 
-def put_beside(path: Path, notebook: dict, handed_out: dict[str, str], folder: Path) -> Path:
-    """Put a new version beside a reader's notebook, over nothing the reader changed."""
-    new = digest(notebook)
+def put_beside(path: Path, new: Original, handed_out: dict[str, str], folder: Path) -> Path:
+    """Put a new version beside a reader's file, over nothing the reader changed."""
     for count in itertools.count(1):
         number = f" {count}" if count > 1 else ""
-        beside = path.with_name(f"{path.stem} (new version{number}).ipynb")
+        beside = path.with_name(f"{path.stem} (new version{number}){path.suffix}")
         name = beside.relative_to(folder).as_posix()
         found = state(beside)
-        if found != new:
-            if found not in ("missing", handed_out.get(name)):
-                continue
-            write(beside, cleared(notebook))
-        handed_out[name] = new
+        if found not in ("missing", new.digest, handed_out.get(name)):
+            continue  # the reader worked in this one
+        if found != new.digest:
+            write(beside, new.text)
+        handed_out[name] = new.digest
         return beside
     raise AssertionError("unreachable")
 
@@ -137,32 +160,33 @@ def update(notebooks: Path, folder: Path) -> list[str]:
     ours, place = notebooks.resolve(), folder.resolve()
     if ours == place or ours in place.parents or place in ours.parents:
         raise WorkspaceError(f"{folder} and {notebooks} lie in one another: choose another folder")
-    lessons = originals(notebooks)
+    files = originals(notebooks)
     fresh = not folder.exists() or not any(folder.iterdir())
     manifest, told = read_manifest(folder / MANIFEST)
-    known, beside = manifest["notebooks"], manifest["new versions"]
-    for name, notebook in lessons.items():
-        path, new, old = folder / name, digest(notebook), known.get(name)
+    known, beside = manifest["handed out"], manifest["new versions"]
+    for name, new in files.items():
+        path, old = folder / name, known.get(name)
         mine = state(path)
         if mine == "missing":
-            write(path, cleared(notebook))
+            write(path, new.text)
             told.append(f"{name}: {'new' if old is None else 'was missing, handed out again'}")
         elif mine == "unreadable":
-            there = put_beside(path, notebook, beside, folder)
-            told.append(f"{name}: not readable as a notebook, kept; a fresh copy is '{there.name}'")
-        elif mine != new and mine == old:
-            write(path, cleared(notebook))
+            there = put_beside(path, new, beside, folder)
+            told.append(f"{name}: cannot be read, so it is kept; a fresh copy is '{there.name}'")
+        elif mine != new.digest and mine == old:
+            write(path, new.text)
             told.append(f"{name}: replaced by its new version; you had not changed it")
-        elif mine != new and old != new:
-            there = put_beside(path, notebook, beside, folder)
+        elif mine != new.digest and old != new.digest:
+            there = put_beside(path, new, beside, folder)
             told.append(f"{name}: kept, you changed it; its new version is '{there.name}'")
-        known[name] = new
-    for name in sorted(known.keys() - lessons.keys()):
+        known[name] = new.digest
+    for name in sorted(known.keys() - files.keys()):
         del known[name]  # said once
         if (folder / name).exists():
             told.append(f"{name}: no longer among the notebooks; yours stays")
     write(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
-    return [f"{len(lessons)} notebooks handed out, outputs cleared"] if fresh else told
+    count = sum(name.endswith(".ipynb") for name in files)
+    return [f"{count} notebooks handed out, outputs cleared"] if fresh else told
 
 
 def main() -> int:
