@@ -167,6 +167,12 @@ def run_all(page: Page) -> list[int | None]:
     return [cell["count"] for cell in cells]
 
 
+def save(page: Page) -> None:
+    """Save the notebook in front and wait until its file is written."""
+    page.evaluate("async () => { await window.jupyterapp.commands.execute('docmanager:save'); }")
+    page.wait_for_function(f"() => !{NOTEBOOK}.context.model.dirty")
+
+
 def explorer(page: Page, number: int = 0) -> Locator:
     """Scroll to the explorer of that number (from 0) and return it, visible."""
     page.evaluate(
