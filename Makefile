@@ -14,13 +14,21 @@ NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 600 --nbval-kernel-sta
 NOTEBOOKS := notebooks/*.ipynb notebooks/solutions/*.ipynb
 CHECKS := tests/test_project.py tests/test_notebook_hygiene.py tests/test_nbval_bites.py
 
+UNIT_TESTS = $(PY) -m pytest -q -n $(JOBS) --doctest-modules deepdrift tests \
+	--ignore tests/browser --ignore tests/benchmarks $(CHECKS:%=--ignore %)
+NOTEBOOK_RUNS = $(PY) -m pytest -q $(NBVAL) -n $(JOBS) --dist loadscope $(NOTEBOOKS)
+# PyTorch without the processor's own instructions: numbers that survive it survive any machine.
+PORTABLE := ATEN_CPU_CAPABILITY=default
+
 say = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help lab test bench refresh data
+.PHONY: help lab test test-portable bench refresh data
 
 help:
-	@echo 'make lab      install into $(VENV) and open the first notebook (LAB_FLAGS=--no-browser)'
+	@echo 'make lab      install into $(VENV), put the notebooks into workspace/ and open the first one'
+	@echo '              (LAB_FLAGS=--no-browser); what you change in workspace/ stays'
 	@echo 'make test     install into $(VENV) and run every check'
+	@echo 'make test-portable  unit tests and notebooks again, as on a processor of another kind'
 	@echo 'make bench    measure what watching a network costs'
 	@echo 'make refresh  run notebooks in fresh kernels, store clean outputs (NB=notebooks/NN_x.ipynb)'
 	@echo 'make data     rebuild the files in data/ (takes long: it trains 13 networks)'
@@ -52,7 +60,8 @@ $(VENV)/.data: $(VENV)/.lab
 # ---- what people type ----
 
 lab: $(VENV)/.lab
-	$(VENV)/bin/jupyter lab notebooks/00_start_here.ipynb $(LAB_FLAGS)
+	@$(VENV)/bin/python tools/workspace.py
+	$(VENV)/bin/jupyter lab workspace/00_start_here.ipynb $(LAB_FLAGS)
 
 test: $(VENV)/.test
 	$(call say,style: ruff check and ruff format)
@@ -61,13 +70,19 @@ test: $(VENV)/.test
 	$(call say,project and notebook rules)
 	@$(PY) -m pytest -q $(CHECKS)
 	$(call say,unit tests and doctests)
-	@$(PY) -m pytest -q -n $(JOBS) --doctest-modules deepdrift tests \
-		--ignore tests/browser --ignore tests/benchmarks $(CHECKS:%=--ignore %)
+	@$(UNIT_TESTS)
 	$(call say,every notebook and solution: run and compared with its stored outputs)
-	@$(PY) -m pytest -q $(NBVAL) -n $(JOBS) --dist loadscope $(NOTEBOOKS)
+	@$(NOTEBOOK_RUNS)
 	$(call say,a real browser: JupyterLab in Chromium)
 	@$(PY) -m pytest -q tests/browser
 	$(call say,all checks passed)
+
+test-portable: $(VENV)/.test
+	$(call say,unit tests and doctests under $(PORTABLE))
+	@$(PORTABLE) $(UNIT_TESTS)
+	$(call say,every notebook and solution under $(PORTABLE))
+	@$(PORTABLE) $(NOTEBOOK_RUNS)
+	$(call say,the numbers do not depend on the processor)
 
 bench: $(VENV)/.lab
 	$(PY) tests/benchmarks/overhead.py

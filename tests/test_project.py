@@ -7,6 +7,7 @@ import graphlib
 import inspect
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -250,6 +251,34 @@ def test_the_face_lists_each_name_once():
 
 def test_the_package_is_typed():
     assert (PACKAGE / "py.typed").exists()
+
+
+# ---- the roads in ----
+
+
+def test_ci_runs_both_targets():
+    lines = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert [x for x in lines if x.startswith("make ")] == ["make test", "make test-portable"]
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="no make here")
+def test_the_portable_run_does_without_the_processors_own_instructions():
+    run = subprocess.run(["make", "-n", "test-portable"], cwd=ROOT, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    commands = run.stdout.replace("\\\n", " ").splitlines()
+    unit, notebooks = (line for line in commands if "-m pytest" in line)
+    assert "--doctest-modules deepdrift tests" in unit
+    assert "--nbval" in notebooks and "notebooks/solutions/*.ipynb" in notebooks
+    for line in (unit, notebooks):
+        assert line.startswith("ATEN_CPU_CAPABILITY=default ")
+
+
+@pytest.mark.parametrize("name", ["Makefile", "README.md", "CONTRIBUTING.md", "environment.yml"])
+def test_every_road_opens_the_workspace(name):
+    text = (ROOT / name).read_text(encoding="utf-8").replace("\\", "/")
+    opened = re.findall(r"jupyter lab ([^ `\n]+)", text)
+    assert opened and set(opened) == {"workspace/00_start_here.ipynb"}
+    assert "tools/workspace.py" in text
 
 
 # ---- what is committed ----
