@@ -253,6 +253,46 @@ def test_the_package_is_typed():
     assert (PACKAGE / "py.typed").exists()
 
 
+# ---- the page that describes the house ----
+
+PAGE = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+CODE = re.findall(r"`([^`\n]+)`", PAGE) + re.findall(r"```\n(.+?)```", PAGE, re.S)
+MADE_LATER = {"workspace/"}  # by `make lab`
+
+
+def test_every_path_on_the_page_exists():
+    words = {word for code in CODE for word in re.findall(r"[\w./-]+", code)}
+    paths = {word for word in words if "/" in word or re.search(r"\.(py|md|toml|ipynb)$", word)}
+    assert {"deepdrift/states/", "notebooks/NN_slug.ipynb", "tests/states/test_hooks.py"} <= paths
+    inside = {"__init__.py", "exercises.py", "explorer.py", "figures.py", "test_exercises.py"}
+    for path in paths - inside - MADE_LATER - {"monitor/"}:
+        for lesson in LESSONS if "slug" in path else LESSONS[:1]:
+            name = path.replace("NN_slug", lesson.stem).replace("slug", lesson.stem[3:])
+            assert (ROOT / name).exists(), f"{path}: there is no {name}"
+
+
+def test_every_name_on_the_page_stands_in_the_code():
+    source = "\n".join(path.read_text(encoding="utf-8") for path in PACKAGE.rglob("*.py"))
+    known = {*re.findall(r"\w+", source), *globals(), "ex_NN_K"}
+    names = set(re.findall(r"`([A-Za-z_]\w*)(?:\(\))?`", PAGE))
+    drawn = re.sub(r"\S*/\S*", "", re.search(r"```\n(.+?)```", PAGE, re.S)[1])
+    names |= set(re.findall(r"\b(?:[A-Z]\w+[a-z][A-Z]\w*|[a-z]+_[a-z_]+)\b", drawn))
+    assert {"StateScorer", "CHARTS", "FLOORS", "conformal_p_values"} <= names
+    assert names <= known, names - known
+
+
+def test_every_room_stands_on_the_page():
+    rooms = [p for p in PACKAGE.iterdir() if (p / "__init__.py").exists()]
+    rooms += [PACKAGE / "lab" / name for name in SHARED]
+    for room in rooms:
+        assert f"| `{room.relative_to(ROOT).as_posix()}/` |" in PAGE
+
+
+def test_readme_and_contributing_link_the_page():
+    for name in ("README.md", "CONTRIBUTING.md"):
+        assert "](docs/ARCHITECTURE.md)" in (ROOT / name).read_text(encoding="utf-8")
+
+
 # ---- the roads in ----
 
 
@@ -276,7 +316,7 @@ def test_the_portable_run_does_without_the_processors_own_instructions():
 @pytest.mark.parametrize("name", ["Makefile", "README.md", "CONTRIBUTING.md", "environment.yml"])
 def test_every_road_opens_the_workspace(name):
     text = (ROOT / name).read_text(encoding="utf-8").replace("\\", "/")
-    opened = re.findall(r"jupyter lab ([^ `\n]+)", text)
+    opened = re.findall(r"jupyter lab (\S*00_start_here\.ipynb)", text)
     assert opened and set(opened) == {"workspace/00_start_here.ipynb"}
     assert "tools/workspace.py" in text
 
