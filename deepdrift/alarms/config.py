@@ -49,9 +49,9 @@ class ObserverConfig:
     theta_high, theta_low : float
         ALERT at or above the one, recovered at or below the other; theta_low <= theta_high.
     theta_slope : float
-        Smallest slope per step worth a WARNING, >= 0.
+        Smallest slope per typical step (`deepdrift.alarms.steps`) worth a WARNING, >= 0.
     window_size : int
-        Values under the slope, >= 5; a longer gap between steps makes the machine start afresh.
+        Values under the slope, >= 5; a gap of more typical steps makes the machine start afresh.
     raise_after, clear_after : int
         Values running that it takes to raise an ALERT, and to clear an ALERT or a WARNING; >= 1.
     slope_confidence : float

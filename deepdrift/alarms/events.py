@@ -69,13 +69,13 @@ class Step:
     Attributes
     ----------
     step : int or float
-        Step number.
+        Step number, or seconds since 1970 where steps are times.
     value : float or None
         The value as given; None where it was missing.
     state, previous : State
         After and before this step.
     slope, slope_error : float
-        Per step, over the window; NaN until the window is full.
+        Per typical step, over the window; NaN until the window is full.
     statistic : float
         Early-warning statistic: the slope's ratio to its standard error, or the chart's value.
     event : Event or None

@@ -18,6 +18,9 @@ the alert is *pending*, then it is *firing*; ``raise_after`` is ``for``, ``clear
 ends, so a plateau just below theta_high stays WARNING until it comes down. Every return to NORMAL
 clears the window: what has been reported and is over is not reported twice.
 
+Readings may be numbered 0, 1, 2, ... or by iteration or by time: gaps and slopes count in typical
+steps of the stream (`deepdrift.alarms.steps`).
+
 The early-warning statistic is the least-squares slope over the last ``window_size`` values, above
 theta_slope and significantly above zero; or EWMA, CUSUM or Page-Hinkley
 (`deepdrift.alarms.sequential`). It fires at its level and lets go below ``warning_release`` times
@@ -28,6 +31,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from typing import Any
 
 from deepdrift.alarms.config import (
     _ALERT,
@@ -42,6 +46,7 @@ from deepdrift.alarms.config import (
 )
 from deepdrift.alarms.events import Event, Step
 from deepdrift.alarms.sequential import WindowSlope
+from deepdrift.alarms.steps import NUMBERS, Pace, as_step, is_missing
 
 
 class Machine:
@@ -112,8 +117,9 @@ class DriftObserver:
 
     A missing value (``update(None)``, or a step number left out) changes nothing but the time;
     NaN and infinity are INVALID at once, enter no statistic and interrupt a recovery. After more
-    than ``window_size`` steps without a finite value the statistics and counts start afresh; the
-    state stays until values say otherwise. Amortised O(1) per update.
+    than ``window_size`` typical steps (`deepdrift.alarms.steps`) without a finite value the
+    statistics and counts start afresh; the state stays until values say otherwise. Amortised O(1)
+    per update. One observer belongs to one thread at a time.
 
     Parameters
     ----------
@@ -136,8 +142,8 @@ class DriftObserver:
     """
 
     __slots__ = (
-        "_chart", "_level", "_line", "_machine", "_release", "_seen", "_theta_slope", "_window",
-        "config", "events", "last_step", "name", "__weakref__",
+        "_chart", "_kind", "_level", "_line", "_machine", "_pace", "_release", "_theta_slope",
+        "_window", "config", "events", "name", "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -157,14 +163,24 @@ class DriftObserver:
         self._level = config.warning_level
         self._release = self._level * config.warning_release
         self._theta_slope, self._window = config.theta_slope, config.window_size
-        self.last_step: float | None = None
-        self._seen: float | None = None  # step of the last finite value
+        self._pace = Pace(config.window_size)
+        self._kind = ""  # of the steps: numbers, or times with or without a zone
         self.events.clear()
 
     @property
     def state(self) -> State:
         """Present state."""
         return STATES[self._machine.shown]
+
+    @property
+    def last_step(self) -> float | None:
+        """Step of the last update; None before the first."""
+        return self._pace.last
+
+    @property
+    def typical_step(self) -> float:
+        """Typical distance of two updates, in the unit of the steps; 0 if not known yet."""
+        return self._pace.typical
 
     @property
     def pending(self) -> int:
@@ -174,54 +190,53 @@ class DriftObserver:
     def __repr__(self) -> str:
         return f"DriftObserver({self.name!r}, {self.state}, last step {self.last_step})"
 
-    def update(self, value: float | None, step: float | None = None) -> Step:
+    def update(self, value: float | None, step: Any = None) -> Step:
         """Take in the value of one step.
 
         Parameters
         ----------
         value : float or None
-            Calibrated value; None if there is none.
-        step : int or float, optional
-            Step number, larger than the last; by default the last plus one, from 0.
+            Calibrated value; None (or pandas' NA) if there is none.
+        step : int, float, datetime, pandas Timestamp or numpy datetime64, optional
+            Larger than the last and of the same kind; by default the last number plus one, from
+            0. Times count in seconds since 1970.
 
         Raises
         ------
         ObserverError
-            If the step does not increase or is not finite, or the value is no number.
+            If the step does not increase or is not finite, or the value is no number. Nothing has
+            moved then.
         """
-        last, machine, nan = self.last_step, self._machine, math.nan
-        if step is None:
-            step = 0 if last is None else last + 1
-        elif not math.isfinite(step) or (last is not None and step <= last):
-            raise ObserverError(
-                f"step: expected a finite number larger than the last step ({last}), got {step}; "
-                "call reset() to start a new series"
-            )
+        pace, machine, nan = self._pace, self._machine, math.nan
+        step, kind = self._next_step(step)
         before = (machine.state, machine.shown)
-        if value is None:
-            self.last_step = step
+        if value is None or is_missing(value):
+            self._kind = kind
+            pace.advance(step, False)
             state = STATES[machine.shown]
             return Step(step, None, state, state, nan, nan, nan, None)
         try:
             value = float(value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, RuntimeError) as error:
             raise ObserverError(f"value: expected one number or None, got {value!r}") from error
-        self.last_step = step
+        self._kind = kind
         if value - value != 0.0:  # NaN or infinite
+            pace.advance(step, False)
             machine.shown, machine.calm = INVALID, 0
             slope = slope_error = statistic = nan
         else:
             chart = self._chart
-            if self._seen is not None and step - self._seen > self._window:
+            if pace.advance(step, True):
                 machine.clear()
                 self._line.reset()
                 if chart is not None:
                     chart.reset()
-            self._seen = step
             slope, slope_error, ratio = self._line.update(step, value)
             machine.fresh += 1
             if machine.fresh < self._window:
                 slope = slope_error = ratio = nan
+            elif pace.typical != 1:
+                slope, slope_error = slope * pace.typical, slope_error * pace.typical
             if chart is None:
                 statistic, floor = ratio, self._theta_slope
                 fires = ratio >= self._level and slope > floor
@@ -239,3 +254,24 @@ class DriftObserver:
             step, value, STATES[machine.shown], STATES[before[1]], slope, slope_error, statistic,
             event,
         )  # fmt: skip
+
+    def _next_step(self, given: Any) -> tuple[int | float, str]:
+        """The step of an update, checked, and its kind."""
+        last, known = self._pace.last, self._kind
+        if given is None:
+            if known and known != NUMBERS:
+                raise ObserverError(f"step: this stream counts in {known}, so pass one each time")
+            step, kind = (0 if last is None else last + 1), NUMBERS
+        else:
+            step, kind = as_step(given)
+            if known and kind != known:
+                raise ObserverError(
+                    f"step: expected {known}, as before in this stream, got {kind}; convert them "
+                    "to one kind, or call reset() to start a new series"
+                )
+        if not math.isfinite(step) or (last is not None and step <= last):
+            raise ObserverError(
+                f"step: expected a finite number larger than the last step ({last}), got "
+                f"{step if given is None else given}; call reset() to start a new series"
+            )
+        return step, kind

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from deepdrift.alarms.config import CHARTS, INVALID, STATES, ObserverConfig, ObserverError, State
 from deepdrift.alarms.events import Event
 from deepdrift.alarms.fsm import Machine
 from deepdrift.alarms.sequential import window_slopes
+from deepdrift.alarms.steps import as_steps, is_missing, paced
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +24,7 @@ class Trace:
     Attributes
     ----------
     steps, values : ndarray, shape (n,)
-        Step numbers; values as float64, NaN where missing.
+        Step numbers (times in seconds); values as float64, NaN where missing.
     states : ndarray of str, shape (n,)
         Names of the states; ``trace.states == State.ALERT`` is a mask.
     slopes, slope_errors, statistics : ndarray, shape (n,)
@@ -53,35 +54,37 @@ class Trace:
         return f"{len(self.values)} steps: {counts}; ends {self.states[-1]}."
 
 
-def _stream(values: Iterable[Any], steps: ArrayLike | None) -> tuple[NDArray, NDArray, NDArray]:
+def _stream(values: Iterable[Any], steps: Any) -> tuple[NDArray, NDArray, NDArray]:
     """Values as float64, which of them are missing, and checked step numbers."""
-    if not isinstance(values, np.ndarray) or values.dtype == object:
+    missing = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
+    if not isinstance(values, np.ndarray) or values.dtype == object or missing is not None:
         values = list(values)
-        missing = np.array([v is None for v in values], dtype=bool)
-        values = np.array([math.nan if v is None else float(v) for v in values], dtype=np.float64)
-    else:
-        missing = np.zeros(len(values), dtype=bool)
+        missing = np.array([is_missing(v) for v in values], dtype=bool)
+        numbers = np.full(len(values), math.nan)
+        for i, value in enumerate(values):
+            try:
+                numbers[i] = math.nan if missing[i] else float(value)
+            except (TypeError, ValueError, RuntimeError) as error:
+                raise ObserverError(
+                    f"values: expected numbers or None, got {value!r} at position {i}"
+                ) from error
+        values = numbers
+    elif values.dtype.kind in "biuf":
+        missing = np.zeros(len(values) if values.ndim else 0, dtype=bool)
         values = values.astype(np.float64)
+    else:
+        raise ObserverError(f"values: expected numbers or None, got an array of {values.dtype}")
     if values.ndim != 1 or len(values) == 0:
         raise ObserverError(
             f"values: expected one series with at least 1 value, got shape {values.shape}"
         )
-    number = np.arange(len(values)) if steps is None else np.asarray(steps)
-    if number.shape != values.shape or number.dtype.kind not in "iuf":
-        raise ObserverError(
-            f"steps: expected {len(values)} numbers, one per value, got shape "
-            f"{number.shape} of {number.dtype}"
-        )
-    number = number.astype(np.float64 if number.dtype.kind == "f" else np.int64)
-    if not np.isfinite(number).all() or (number[1:] <= number[:-1]).any():
-        raise ObserverError("steps: expected finite numbers that increase from value to value")
-    return values, missing, number
+    return values, missing, as_steps(steps, len(values))
 
 
 def replay(
     values: Iterable[float | None] | NDArray[Any],
     config: ObserverConfig | None = None,
-    steps: ArrayLike | None = None,
+    steps: Any = None,
     name: str = "",
 ) -> Trace:
     """Run a recorded stream through the state machine: what `DriftObserver` would have said.
@@ -92,14 +95,16 @@ def replay(
     Parameters
     ----------
     values : sequence of float or None, length n
-        None is a missing value, NaN and infinity are invalid ones.
-    steps : array of int or float, shape (n,), optional
-        Increasing step numbers; 0, 1, ... by default.
+        None (also pandas' NA, or a masked entry) is a missing value, NaN and infinity are invalid
+        ones.
+    steps : array of int, float, datetime64, datetime or pandas Timestamp, shape (n,), optional
+        Increasing, of one kind; 0, 1, ... by default. Times count in seconds since 1970.
 
     Raises
     ------
     ObserverError
-        For an empty stream, or steps that do not increase or do not match.
+        For an empty stream, a value that is no number, or steps that do not increase or do not
+        match.
 
     Examples
     --------
@@ -114,12 +119,11 @@ def replay(
     window, n = config.window_size, len(values)
     finite = np.isfinite(values)
     seen = np.flatnonzero(finite)
-    cuts = np.flatnonzero(np.diff(number[seen]) > window) + 1  # a new window after a long gap
+    afresh, typical = paced(number, finite, window)
     lines = np.full((3, n), math.nan)
-    for part in np.split(seen, cuts):
+    for part in np.split(seen, np.flatnonzero(afresh[seen])):  # a new window after a long gap
         lines[:, part] = window_slopes(number[part], values[part], window)
-    afresh = np.zeros(n, dtype=bool)
-    afresh[seen[cuts]] = True
+    lines[:2] *= typical
 
     machine = Machine(config)
     level, share = config.warning_level, config.warning_release

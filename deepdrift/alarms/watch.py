@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from deepdrift.alarms.config import ObserverConfig, State
 from deepdrift.alarms.events import Event, Step
@@ -55,7 +55,7 @@ class Watch:
         self._observers = [DriftObserver(self.config, name) for name in (*layers, FUSED)]
 
     def update(
-        self, drifts: Sequence[float], fused: float, step: int | None = None
+        self, drifts: Sequence[float], fused: float, step: Any = None
     ) -> tuple[Status, list[Event]]:
         """Feed the drifts of one batch; returns the status and what has just changed.
 

@@ -189,8 +189,8 @@ def test_a_long_gap_starts_the_window_afresh():
 
 def test_a_long_gap_also_ends_a_pending_alert_but_not_a_firing_one():
     config = ObserverConfig(raise_after=2, window_size=5)
-    assert walk([4, 4], config, [0, 5])[0] == [N, A]
-    assert walk([4, 4], config, [0, 6])[0] == [N, N]
+    assert walk([0, 4, 4], config, [0, 1, 6])[0] == [N, N, A]
+    assert walk([0, 4, 4], config, [0, 1, 7])[0] == [N, N, N]
     assert walk([4, 4, 2], config, [0, 1, 99])[0] == [N, A, A]
 
 
