@@ -11,9 +11,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
+from deepdrift.alarms.plain import plain
 from deepdrift.errors import NotFittedError, StateError
 
 THRESHOLD = 3.0
@@ -90,6 +92,18 @@ class Diagnosis:
     confidence: float
     reason: str
     evidence: tuple[LayerEvidence, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON, with the sentence as ``message`` and what to do as ``advice``.
+
+        Examples
+        --------
+        >>> diagnose_drift({"a": math.inf, "b": 1.0}).to_dict()["why_null"]["evidence[0].drift"]
+        'inf'
+        """
+        evidence = [vars(layer) for layer in self.evidence]
+        fields = vars(self) | {"evidence": evidence, "advice": ADVICE[self.name]}
+        return plain(fields | {"message": str(self)})
 
     def __str__(self) -> str:
         where = "" if self.name == "stable" else f", starting at {self.layer}"

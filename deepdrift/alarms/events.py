@@ -1,11 +1,23 @@
-"""What an observer says: state changes and readings, each a sentence."""
+"""What an observer says: state changes and readings, each a sentence, plain JSON, a log line."""
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 from deepdrift.alarms.config import CHARTS, ObserverConfig, State
+from deepdrift.alarms.plain import plain
+
+_LOG = logging.getLogger("deepdrift")
+_LOG.addHandler(logging.NullHandler())  # a library writes nowhere of its own accord
+_LEVELS = {
+    State.NORMAL: logging.INFO,
+    State.WARNING: logging.WARNING,
+    State.ALERT: logging.ERROR,
+    State.INVALID: logging.ERROR,
+}
 
 
 @dataclass(frozen=True)
@@ -61,6 +73,28 @@ class Event:
         where = f" [{self.name}]" if self.name else ""
         return f"{self.state}{where}: {self.detail}"
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON, with the sentence as ``message`` and the thresholds as ``config``.
+
+        Examples
+        --------
+        >>> event = Event(7, "a", State.ALERT, State.NORMAL, "threshold breach", 4.0, math.nan,
+        ...               math.nan, ObserverConfig())
+        >>> event.to_dict()["message"], event.to_dict()["slope"], event.to_dict()["why_null"]
+        ('ALERT [a]: threshold breach (4.0 >= 3.0)', None, {'slope': 'nan', 'statistic': 'nan'})
+        """
+        fields = {k: v for k, v in vars(self).items() if k != "config"}
+        return plain(fields | {"message": str(self), "config": vars(self.config)})
+
+    def log(self) -> None:
+        """Hand this event to ``logging.getLogger("deepdrift")``.
+
+        ERROR for ALERT and INVALID, WARNING for WARNING, INFO for a return to NORMAL; the event is
+        the record's ``event``. The package sets up no output: without handlers of yours nothing
+        is shown.
+        """
+        _LOG.log(_LEVELS[self.state], "%s", self, extra={"event": self})
+
 
 @dataclass(frozen=True)
 class Step:
@@ -90,6 +124,13 @@ class Step:
     slope_error: float
     statistic: float
     event: Event | None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON; numbers that are not known yet are null, and ``why_null`` says why."""
+        fields = plain({k: v for k, v in vars(self).items() if k != "event"})
+        if self.value is None:
+            fields.setdefault("why_null", {})["value"] = "missing"
+        return fields | {"event": None if self.event is None else self.event.to_dict()}
 
     def __str__(self) -> str:
         if self.event is not None:

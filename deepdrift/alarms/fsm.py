@@ -113,7 +113,7 @@ class Machine:
 
 
 class DriftObserver:
-    """Watches one series of calibrated values, one value per step.
+    """Watches one series of calibrated values, one value per step; logs its events.
 
     A missing value (``update(None)``, or a step number left out) changes nothing but the time;
     NaN and infinity are INVALID at once, enter no statistic and interrupt a recovery. After more
@@ -250,6 +250,7 @@ class DriftObserver:
         if machine.shown != before[1]:
             event = machine.event(step, self.name, before, value, slope, statistic)
             self.events.append(event)
+            event.log()
         return Step(
             step, value, STATES[machine.shown], STATES[before[1]], slope, slope_error, statistic,
             event,

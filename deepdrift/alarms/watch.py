@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from typing import Any, TypedDict
 
 from deepdrift.alarms.config import ObserverConfig, State
 from deepdrift.alarms.events import Event, Step
 from deepdrift.alarms.fsm import DriftObserver
+from deepdrift.alarms.plain import plain
 from deepdrift.errors import StateError
 
 
 class LayerStatus(TypedDict):
-    """Drift of one layer (standard normal while all is well), its slope per step, its state."""
+    """Drift of one layer (standard normal while all is well), slope per typical step, state."""
 
     drift: float
     slope: float
@@ -20,11 +22,45 @@ class LayerStatus(TypedDict):
 
 
 class Status(dict[str, LayerStatus]):
-    """Layer -> `LayerStatus`, in execution order; ``fused`` is that of the fused score."""
+    """Layer -> `LayerStatus`, in execution order; ``fused`` is that of the fused score.
 
-    def __init__(self, layers: dict[str, LayerStatus], fused: LayerStatus) -> None:
+    Attributes
+    ----------
+    fused : LayerStatus
+    stream : str
+        Unique name of the stream; it changes when the state machines start anew.
+    count : int
+        Readings of this stream so far, this one included.
+    step : int or float
+        Step of this reading, as the state machines took it.
+    config : ObserverConfig
+        The thresholds in force.
+    """
+
+    def __init__(
+        self,
+        layers: dict[str, LayerStatus],
+        fused: LayerStatus,
+        stream: str = "",
+        count: int = 0,
+        step: float = 0,
+        config: ObserverConfig | None = None,
+    ) -> None:
         super().__init__(layers)
-        self.fused = fused
+        self.fused, self.stream, self.count, self.step = fused, stream, count, step
+        self.config = config or ObserverConfig()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON; a drift or slope that is not finite is null, and ``why_null`` says why.
+
+        Examples
+        --------
+        >>> status, _ = Watch(["a"]).update([0.5], fused=9.0)
+        >>> status.to_dict()["fused"]["state"], status.to_dict()["layers"]["a"]["drift"]
+        ('ALERT', 0.5)
+        """
+        place = {"stream": self.stream, "count": self.count, "step": self.step}
+        return plain(place | {"layers": dict(self), "fused": self.fused})
 
 
 FUSED = "fused"
@@ -53,6 +89,7 @@ class Watch:
         self.config = config or ObserverConfig()
         self._layers = tuple(layers)
         self._observers = [DriftObserver(self.config, name) for name in (*layers, FUSED)]
+        self.stream, self.count = uuid.uuid4().hex[:16], 0
 
     def update(
         self, drifts: Sequence[float], fused: float, step: Any = None
@@ -75,8 +112,10 @@ class Watch:
                 f"drifts: expected one per layer {list(self._layers)}, got {len(values) - 1}"
             )
         steps = [o.update(v, step) for o, v in zip(self._observers, values, strict=True)]
+        self.count += 1
         *rows, total = map(_status, steps)
-        status = Status(dict(zip(self._layers, rows, strict=True)), total)
+        layers, place = dict(zip(self._layers, rows, strict=True)), (self.stream, self.count)
+        status = Status(layers, total, *place, steps[-1].step, self.config)
         return status, [s.event for s in steps if s.event is not None]
 
 

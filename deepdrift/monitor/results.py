@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from deepdrift.alarms.plain import plain
 from deepdrift.scores.innovation import step_names
 
 
@@ -98,6 +99,31 @@ class Reading:
                 )
             }
         return min(means, key=means.get, default="velocity")
+
+    def to_dict(self, per_layer: bool = True) -> dict[str, Any]:
+        """Plain JSON: finite numbers only, null elsewhere, and ``why_null`` says why.
+
+        Parameters
+        ----------
+        per_layer : bool
+            Also ``blocks`` and ``layer_p_values``, which are by far the longest part.
+
+        Returns
+        -------
+        dict
+            ``n``, ``n_flagged`` and the attributes, tensors as lists.
+
+        Examples
+        --------
+        >>> import torch
+        >>> score, p = torch.tensor([math.inf]), torch.tensor([0.0])
+        >>> Reading(score, p, p <= 0.05, {}, {}, ("a",), ("a",)).to_dict()["why_null"]
+        {'score[0]': 'inf'}
+        """
+        fields = {"n": len(self.score), "n_flagged": int(self.flagged.sum())} | vars(self)
+        if not per_layer:
+            fields = {k: v for k, v in fields.items() if k not in ("blocks", "layer_p_values")}
+        return plain(fields)
 
     def __str__(self) -> str:
         text = (
