@@ -116,7 +116,7 @@ class Reading:
         Examples
         --------
         >>> import torch
-        >>> score, p = torch.tensor([math.inf]), torch.tensor([0.0])
+        >>> score, p = torch.tensor([float("inf")]), torch.tensor([0.0])
         >>> Reading(score, p, p <= 0.05, {}, {}, ("a",), ("a",)).to_dict()["why_null"]
         {'score[0]': 'inf'}
         """
