@@ -285,9 +285,10 @@ def test_an_interrupted_save_keeps_the_old_file(nothing_lost, tmp_path, monkeypa
         raise OSError("no space left")
 
     monkeypatch.setattr("safetensors.torch.save_file", full)
-    with pytest.raises(OSError, match="no space left"):
+    with pytest.raises(ReferenceFileError, match="cannot write.*no space left"):
         nothing_lost.save(tmp_path / "r")
     assert (tmp_path / "r").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["r"]
 
 
 def test_all_errors_are_ours_and_also_the_builtin_one_expects():
