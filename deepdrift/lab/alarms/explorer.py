@@ -27,6 +27,7 @@ from deepdrift.lab.bench.explorer import Explorer
 
 DETECTORS = ("slope", "ewma", "cusum", "page-hinkley")
 N_LOG_LINES = 7
+N_REMEMBERED = 8  # settings whose replay is kept, so that moving the step or going back is quick
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,29 +60,41 @@ def describe(fused: Trace, onset: int | None, step: int) -> str:
 alarms before.
     >>> print(describe(trace, onset=2, step=1))
     NORMAL at step 1 (fused drift 1.00); the shift has not begun; 0 false alarms so far.
+
+    An alert that ended and came back is two things:
+
+    >>> trace = replay([0.0, 4.0, 0.5, 4.2], ObserverConfig(theta_high=3.0))
+    >>> print(describe(trace, onset=1, step=3))
+    ALERT again since step 3 (fused drift 4.2 >= 3.0); the shift began at step 1; first alert at \
+step 1, delay 0, ended at step 2; 0 false alarms before.
     """
     known = [e for e in fused.events if e.step <= step]
     state, value = State(str(fused.states[step])), fused.values[step]
+    raised = [int(s) for s in fused.onsets(State.ALERT) if s <= step]
+    before = [s for s in raised if onset is None or s < onset]
+    after = raised[len(before) :]
     if state == State.NORMAL:
         now = f"NORMAL at step {step} (fused drift {value:.2f})"
     else:
-        now = f"{state} since step {known[-1].step} ({_reason(known[-1])})"
-    raised = [int(s) for s in fused.onsets(State.ALERT) if s <= step]
-    before = [s for s in raised if onset is None or s < onset]
+        again = " again" if state == State.ALERT and len(after) > 1 else ""
+        now = f"{state}{again} since step {known[-1].step} ({_reason(known[-1])})"
     count = f"{len(before)} false alarm{'' if len(before) == 1 else 's'}"
     if onset is None:
         return f"{now}; nothing shifts in this stream; {count} so far."
     if step < onset:
         return f"{now}; the shift has not begun; {count} so far."
-    began = f"the shift began at step {onset}"
-    after = [s for s in raised if s >= onset]
     if onset > 0 and fused.states[onset - 1] == State.ALERT:
-        delay = "an alert stood already, so there is no delay to measure"
-    elif after:
-        delay = f"delay {after[0] - onset}"
+        delay = ": an alert stood already, so there is no delay to measure"
+    elif not after:
+        delay = f": no alert in the {step - onset + 1} steps since"
+    elif state == State.ALERT and known[-1].step == after[0]:
+        delay = f": delay {after[0] - onset}"
     else:
-        delay = f"no alert in the {step - onset + 1} steps since"
-    return f"{now}; {began}: {delay}; {count} before."
+        delay = f"; first alert at step {after[0]}, delay {after[0] - onset}"
+        left = [e for e in known if e.step > after[0] and e.previous == State.ALERT]
+        if left and left[0].state != State.INVALID:
+            delay += f", ended at step {left[0].step}"
+    return f"{now}; the shift began at step {onset}{delay}; {count} before."
 
 
 def _reason(event: Event) -> str:
@@ -147,7 +160,7 @@ alarms before.
         if len({s.layers for s in self._streams.values()}) != 1:
             raise ExplorerError("streams: expected the same layers in all of them")
         self._base = config or ObserverConfig()
-        self._cache: tuple[Any, Replayed] | None = None
+        self._cache: dict[tuple[Any, ...], Replayed] = {}
         base, self._last = self._base, lengths.pop() - 1
         drifts = np.concatenate(
             [np.column_stack([s.drifts, s.fused]).ravel() for s in self._streams.values()]
@@ -214,9 +227,12 @@ alarms before.
         """
         return self._config(**self.values)
 
-    def log_lines(self) -> list[str]:
-        """Everything logged up to the current step, oldest first; empty for impossible settings."""
-        values = self.values
+    def log_lines(self, **values: Any) -> list[str]:
+        """Everything logged up to the current step, oldest first; empty for impossible settings.
+
+        With values: there, and nothing moves.
+        """
+        values = self._values_at(values)
         run = self._run(**values)
         events = () if run is None else run.events
         return [f"step {e.step} {e}" for e in events if e.step <= values["step"]]
@@ -227,14 +243,16 @@ alarms before.
         return ObserverConfig(**(rest | kept))
 
     def _run(self, **values: Any) -> Replayed | None:
-        """The recording under these settings, remembered while only the step moves."""
+        """The recording under these settings; the latest settings are remembered."""
         if values["theta_low"] > values["theta_high"]:
             return None
-        key = tuple(v for k, v in values.items() if k != "step")
-        if self._cache is None or self._cache[0] != key:
+        key = tuple(values[name] for name in self._controls if name != "step")
+        if key not in self._cache:
+            if len(self._cache) == N_REMEMBERED:
+                del self._cache[next(iter(self._cache))]
             stream = self._streams[values.get("stream", next(iter(self._streams)))]
-            self._cache = key, Replayed.of(stream, self._config(**values))
-        return self._cache[1]
+            self._cache[key] = Replayed.of(stream, self._config(**values))
+        return self._cache[key]
 
     def _stream(self, stream: str | None) -> DriftStream:
         return self._streams[next(iter(self._streams)) if stream is None else stream]

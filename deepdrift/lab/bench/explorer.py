@@ -2,9 +2,10 @@
 
 An explorer computes everything that depends on data when it is made. A move then looks numbers
 up, redraws one reused figure and replaces the bytes of an image and the words of a sentence; no
-Output area, so nothing flickers and no error is swallowed. ``app.set(...)`` moves the sliders from
-code, ``app.summary()`` is the sentence, and where no widget can live (a saved notebook, GitHub)
-the picture and the sentence remain.
+Output area, so nothing flickers and no error is swallowed. ``app.summary()`` is the sentence,
+``app.summary(threshold=3)`` the sentence there, without touching the reader's sliders;
+``app.set(...)`` moves them from code. Where no widget can live (a saved notebook, GitHub) the
+picture and the sentence remain.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Explorer:
     """Sliders above one sentence and one picture of 800 x 300 pixels.
 
     A subclass prepares its data, calls ``_start(controls)`` last, and implements two functions of
-    the current values: ``_sentence(**values)`` and ``_draw(axes, **values)``.
+    the values: ``_sentence(**values)``, which changes nothing, and ``_draw(axes, **values)``.
+    Other questions that it answers take values as ``summary`` does (``self._values_at(values)``).
 
     Attributes
     ----------
@@ -90,9 +92,21 @@ class Explorer:
             self._refresh()
         return self
 
-    def summary(self) -> str:
-        """The sentence that is on display."""
-        return self._sentence(**self.values)
+    def summary(self, **values: Any) -> str:
+        """The sentence on display; with values, the sentence there. Nothing moves.
+
+        Controls that are not named stand as they are.
+
+        Raises
+        ------
+        ExplorerError
+            As ``set``.
+        """
+        return self._sentence(**self._values_at(values))
+
+    def _values_at(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Values of all controls if these were set."""
+        return self.values | {name: self._checked(name, value) for name, value in values.items()}
 
     def _checked(self, name: str, value: Any) -> Any:
         control = self._controls.get(name)
@@ -117,7 +131,7 @@ class Explorer:
             raise ExplorerError(
                 f"{name}: expected {kind} from {low:.6g} to {high:.6g}, got {value!r}"
             )
-        return int(value) if whole else float(value)
+        return int(value) if whole else min(max(float(value), low), high)
 
     def _refresh(self, _change: Any = None) -> None:
         if self._quiet:

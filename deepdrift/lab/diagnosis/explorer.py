@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +20,8 @@ class GuessTheFault(Explorer):
     """Show the drift profile of a hidden fault, take a guess, tell the answer, keep the score.
 
     A guess is right if it is the name that the fault should get; so is the doctor's. The first
-    guess of a round counts. Control: ``choice``; buttons and code do the same.
+    guess of a round counts. Control: ``choice``; buttons and code do the same. A game never opens
+    with a profile that is not finite, which would name itself.
 
     Parameters
     ----------
@@ -28,7 +30,7 @@ class GuessTheFault(Explorer):
     n_rounds : int
         How many are played.
     seed : int
-        Decides which, and in which order.
+        Decides which, and in which order; the button "New game" counts it up.
     choices : sequence of str
         The names to choose from.
 
@@ -36,7 +38,7 @@ class GuessTheFault(Explorer):
     ------
     ExplorerError
         For fewer cases than rounds, a guess that is no choice or comes twice, and a next round
-        that is asked for too early or after the last.
+        that is asked for too early or after the last (`new_game` starts again).
     """
 
     def __init__(
@@ -50,9 +52,8 @@ class GuessTheFault(Explorer):
             raise ExplorerError(
                 f"n_rounds: expected 1 to {len(cases)}, the number of cases, got {n_rounds!r}"
             )
-        self._rounds = random.Random(seed).sample(list(cases), n_rounds)
-        self._guesses: list[str] = []
-        self._at = 0
+        self._cases, self._n_rounds = list(cases), n_rounds
+        self._deal(seed)
         names = ipywidgets.Dropdown(
             options=[UNDECIDED, *choices], description="Your diagnosis", style=DESCRIPTION
         )
@@ -60,19 +61,38 @@ class GuessTheFault(Explorer):
             description="Next round", tooltip="after the answer", disabled=True
         )
         self.next_button.on_click(lambda _: self.next())
-        self._start({"choice": (names, ipywidgets.HBox([names, self.next_button]))})
+        self.new_button = ipywidgets.Button(
+            description="New game", tooltip="other faults, from round 1"
+        )
+        self.new_button.on_click(lambda _: self.new_game())
+        row = ipywidgets.HBox([names, self.next_button, self.new_button])
+        self._start({"choice": (names, row)})
         self.view.add_class("dd-game")
+
+    def _deal(self, seed: int) -> None:
+        """Shuffle the cases; the first round is one whose drifts are finite, if there is any."""
+        self.seed = seed
+        rounds = random.Random(seed).sample(self._cases, self._n_rounds)
+        finite = (i for i, case in enumerate(rounds) if all(map(math.isfinite, case.drifts)))
+        first = next(finite, 0)
+        rounds[0], rounds[first] = rounds[first], rounds[0]
+        self._rounds: list[Case] = rounds
+        self._guesses: list[str] = []
+        self._round = 0
 
     @property
     def answered(self) -> bool:
         """Whether the present round has its guess."""
-        return len(self._guesses) > self._at
+        return len(self._guesses) > self._round
 
     @property
     def score(self) -> tuple[int, int, int]:
         """Right guesses, right diagnoses of the doctor, and rounds answered."""
-        played = self._rounds[: len(self._guesses)]
-        mine = sum(g == c.expected for g, c in zip(self._guesses, played, strict=True))
+        return self._score(self._guesses)
+
+    def _score(self, guesses: Sequence[str]) -> tuple[int, int, int]:
+        played = self._rounds[: len(guesses)]
+        mine = sum(g == c.expected for g, c in zip(guesses, played, strict=True))
         return mine, sum(c.diagnosis.name == c.expected for c in played), len(played)
 
     def guess(self, name: str) -> GuessTheFault:
@@ -88,9 +108,15 @@ class GuessTheFault(Explorer):
         """Go to the next round."""
         if not self.answered:
             raise ExplorerError("next: guess first")
-        if self._at + 1 == len(self._rounds):
-            raise ExplorerError(f"next: all {len(self._rounds)} rounds are played")
-        self._at += 1
+        if self._round + 1 == len(self._rounds):
+            raise ExplorerError(f"next: all {len(self._rounds)} rounds are played; call new_game()")
+        self._round += 1
+        self.set(choice=UNDECIDED)
+        return self
+
+    def new_game(self, seed: int | None = None) -> GuessTheFault:
+        """Start again at round 1 with another seed, by default the next one."""
+        self._deal(self.seed + 1 if seed is None else seed)
         self.set(choice=UNDECIDED)
         return self
 
@@ -99,16 +125,18 @@ class GuessTheFault(Explorer):
             if self.choice.value != UNDECIDED and not self.answered:
                 self._guesses.append(self.choice.value)
             self.choice.disabled = self.answered
-            last = self._at + 1 == len(self._rounds)
+            last = self._round + 1 == len(self._rounds)
             self.next_button.disabled = last or not self.answered
         super()._refresh(change)
 
     def _sentence(self, choice: str) -> str:
-        case = self._rounds[self._at]
-        mine, doctor, n = self.score
-        text = f"Round {self._at + 1} of {len(self._rounds)}: "
-        if self.answered:
-            guess, says = self._guesses[self._at], case.diagnosis
+        case, guesses = self._rounds[self._round], self._guesses
+        if choice != UNDECIDED and not self.answered:  # what it would say after this guess
+            guesses = [*guesses, choice]
+        mine, doctor, n = self._score(guesses)
+        text = f"Round {self._round + 1} of {len(self._rounds)}: "
+        if len(guesses) > self._round:
+            guess, says = guesses[self._round], case.diagnosis
             verdict = "right" if guess == case.expected else "wrong"
             what = f"{case.name}: {case.fault.description}" if case.fault else "clean images"
             text += (
@@ -121,6 +149,6 @@ class GuessTheFault(Explorer):
         return (text + score).rstrip()
 
     def _draw(self, axes: list[Any], choice: str) -> None:
-        case = self._rounds[self._at]
+        case = self._rounds[self._round]
         title = f"It was {case.name.replace('_', ' ')}" if self.answered else "A hidden fault"
         draw_drift_profile(axes[0], {"": case.diagnosis}, title)

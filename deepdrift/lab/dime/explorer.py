@@ -163,13 +163,17 @@ class PlaneExplorer(Explorer):
             }
         )
 
-    def curves(self) -> dict[str, Array]:
-        """AUROC of both distances for rank 1, 2, ... on the chosen strange set."""
-        return {d: curve.copy() for d, curve in self._curves[self.strangers.value].items()}
+    def curves(self, **values: Any) -> dict[str, Array]:
+        """AUROC of both distances for rank 1, 2, ... on the chosen strange set, or another."""
+        strangers = self._values_at(values)["strangers"]
+        return {d: curve.copy() for d, curve in self._curves[strangers].items()}
 
-    def scores(self) -> tuple[Array, Array, float]:
-        """Distances of the normal and the strange samples, and the threshold."""
-        return self._scores(**self.values)
+    def scores(self, **values: Any) -> tuple[Array, Array, float]:
+        """Distances of the normal and the strange samples, and the threshold.
+
+        With values: there, and nothing moves.
+        """
+        return self._scores(**self._values_at(values))
 
     def _scores(
         self, rank: int, alpha: float, distance: str, strangers: str

@@ -72,15 +72,19 @@ class ComparisonExplorer(Explorer):
         controls["method"][0].value, controls["rival"][0].value = method, rival
         self._start(controls)
 
-    def row(self) -> str:
-        """Row of the table that is on display."""
-        return self._row(self.shift.value, self.severity.value)[0]
+    def row(self, **values: Any) -> str:
+        """Row of the table that is on display, or the one for other values. Nothing moves."""
+        v = self._values_at(values)
+        return self._row(v["shift"], v["severity"])[0]
 
-    def difference(self) -> Estimate:
-        """AUROC of the method minus that of the rival, on the same images."""
-        v = self.values
+    def difference(self, **values: Any) -> Estimate:
+        """AUROC of the method minus that of the rival, on the same images.
+
+        With values: there, and nothing moves.
+        """
+        v = self._values_at(values)
         table = self._tables[v["network"]]
-        return table.difference(v["method"], v["rival"], self.row())
+        return table.difference(v["method"], v["rival"], self.row(**values))
 
     def _row(self, shift: str, severity: str) -> tuple[str, str]:
         """Name in the table, and in words."""

@@ -158,9 +158,12 @@ class MMDExplorer(Explorer):
         else:  # a number typed into the box; the correction comes back here
             self.n.value = nearest
 
-    def point(self) -> MMDPoint:
-        """Numbers of the current setting, those of the `deepdrift.MMDDrift` test."""
-        return self._point(**self.values)
+    def point(self, **values: Any) -> MMDPoint:
+        """Numbers of the current setting, those of the `deepdrift.MMDDrift` test.
+
+        With values: of that setting, and nothing moves.
+        """
+        return self._point(**self._values_at(values))
 
     def _point(self, features: str, n: int, doublings: int, permutations: int) -> MMDPoint:
         sweep, row = self._sweeps[features, n], DOUBLINGS.index(doublings)
@@ -177,9 +180,10 @@ class MMDExplorer(Explorer):
             null=null,
         )
 
-    def effects(self) -> dict[float, float]:
-        """Effect size by bandwidth, for the current features, n and permutations."""
-        points = [self._point(**self.values | {"doublings": k}) for k in DOUBLINGS]
+    def effects(self, **values: Any) -> dict[float, float]:
+        """Effect size by bandwidth, for the current features, n and permutations, or others."""
+        values = self._values_at(values)
+        points = [self._point(**values | {"doublings": k}) for k in DOUBLINGS]
         return {point.sigma: point.effect_size for point in points}
 
     def _sentence(self, features: str, n: int, doublings: int, permutations: int) -> str:
@@ -195,7 +199,8 @@ class MMDExplorer(Explorer):
     def _draw(
         self, axes: list[Any], features: str, n: int, doublings: int, permutations: int
     ) -> None:
-        point, effects = self._point(features, n, doublings, permutations), self.effects()
+        point = self._point(features, n, doublings, permutations)
+        effects = self.effects(features=features, n=n, permutations=permutations)
         draw_permutations(
             axes[0], point.null, point.distance, point.threshold,
             title=f"{permutations} random splits of {features}, p = {point.p_value:.2g}",

@@ -72,8 +72,10 @@ class ThresholdExplorer(Explorer):
     >>> app = ThresholdExplorer([1, 2, 3, 9], [2, 5, 8], threshold=3, names=("bags", "digits"))
     >>> print(app.summary())
     Threshold 3: 1 of 4 bags raise a false alarm (25.0 %); 1 of 3 digits are missed (33.3 %).
-    >>> print(app.set(threshold=1.5).summary())
+    >>> print(app.summary(threshold=1.5))
     Threshold 1.5: 3 of 4 bags raise a false alarm (75.0 %); 0 of 3 digits are missed (0.0 %).
+    >>> app.values
+    {'threshold': 3.0}
     """
 
     def __init__(
@@ -117,9 +119,9 @@ class ThresholdExplorer(Explorer):
             controls["shift"] = choice_control("shift", list(self._shifted))
         self._start(controls)
 
-    def counts(self) -> ThresholdCounts:
-        """False alarms and misses at the current threshold."""
-        return self._counts(**self.values)
+    def counts(self, **values: Any) -> ThresholdCounts:
+        """False alarms and misses at the current threshold, or at other values. Nothing moves."""
+        return self._counts(**self._values_at(values))
 
     def _counts(self, threshold: float, shift: str | None = None) -> ThresholdCounts:
         return count_alarms(self._normal, self._shifted[self._name(shift)], threshold)

@@ -106,9 +106,12 @@ needed.
             }
         )
 
-    def rates(self) -> Array:
-        """Realised false-alarm rate of each draw at the current values; empty if n is too small."""
-        rates = self._realised(**self.values)
+    def rates(self, **values: Any) -> Array:
+        """Realised false-alarm rate of each draw; empty if n is too small.
+
+        With values: there, and nothing moves.
+        """
+        rates = self._realised(**self._values_at(values))
         return np.empty(0) if rates is None else rates.copy()
 
     def _realised(self, alpha: float, n: int, rule: str) -> Array | None:

@@ -101,9 +101,12 @@ samples for more normal than the normal ones.
             )
         return [as_scores(by_severity[s], f"{name}, severity {s}", 2) for s in severities]
 
-    def auroc(self) -> Estimate:
-        """AUROC of the chosen score at the chosen severity, against severity 0."""
-        values = self.values
+    def auroc(self, **values: Any) -> Estimate:
+        """AUROC of the chosen score at the chosen severity, against severity 0.
+
+        With values: there, and nothing moves.
+        """
+        values = self._values_at(values)
         key = values.get("shift", self._shifts[0]), values["score"]
         return self._estimates[key][values["severity"]]
 

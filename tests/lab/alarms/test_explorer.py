@@ -23,6 +23,24 @@ def test_the_sentence_counts_the_delay_and_the_false_alarm():
     assert "delay 1; 1 false alarm before" in said
 
 
+def test_the_first_alert_and_the_present_one_are_two_things():
+    values = np.array([0.0, 0.0, 3.5, 0.2, 0.1, 3.2, 3.6, 1.0, 0.0])
+    app = LiveMonitor(stream(values, onset=1), ObserverConfig(theta_slope=9.0))
+    shift = "the shift began at step 1; first alert at step 2, delay 1, ended at step 3; "
+    shift += "0 false alarms before."
+    assert app.summary(step=2).endswith(
+        "the shift began at step 1: delay 1; 0 false alarms before."
+    )
+    assert app.summary(step=4) == f"NORMAL at step 4 (fused drift 0.10); {shift}"
+    assert app.summary(step=5) == f"ALERT again since step 5 (fused drift 3.2 >= 3.0); {shift}"
+    assert app.summary(step=8) == f"NORMAL at step 8 (fused drift 0.00); {shift}"
+
+
+def test_an_alert_that_becomes_invalid_did_not_end():
+    app = LiveMonitor(stream(np.array([0.0, 3.5, np.nan, 3.6]), onset=1), step=3)
+    assert "; first alert at step 1, delay 0; 0 false alarms" in app.summary()
+
+
 def test_a_moved_parameter_re_runs_the_recording():
     app = LiveMonitor(stream(), ObserverConfig(theta_slope=9.0), step=9)
     before, lines = bytes(app.image.value), app.log_lines()

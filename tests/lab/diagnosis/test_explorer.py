@@ -29,7 +29,7 @@ def game():
 
 
 def hidden(game):
-    return game._rounds[game._at]
+    return game._rounds[game._round]
 
 
 def test_a_game_by_hand(game):
@@ -42,7 +42,7 @@ def test_a_game_by_hand(game):
             game.next()
     assert game.score == (3, 3, 4)
     assert game.summary().endswith("3 of 4 right; the doctor: 3 of 4.")
-    with pytest.raises(ExplorerError, match="next: all 4 rounds are played"):
+    with pytest.raises(ExplorerError, match="next: all 4 rounds are played; call new_game"):
         game.next()
     assert game.next_button.disabled
 
@@ -98,6 +98,41 @@ def test_the_seed_decides_the_rounds():
 def test_the_doctors_name_is_no_hint_in_the_list(game):
     assert game.choice.options == (UNDECIDED, *DIAGNOSES)
     assert {"dd-explorer", "dd-game"} <= set(game.view._dom_classes)
+
+
+def test_a_new_game_can_start_at_any_time(game):
+    """After a guess, after the last round, and by the button: other rounds, no old score."""
+    order = [c.name for c in game._rounds]
+    for _ in range(3):
+        game.guess("not sure").next()
+    game.guess("stable")
+    assert game.next_button.disabled and not game.new_button.disabled
+    game.new_button.click()
+    assert (game.seed, game.score, game.choice.disabled) == (2, (0, 0, 0), False)
+    assert game.summary() == "Round 1 of 4: which fault has this profile?"
+    assert [c.name for c in game._rounds] != order
+    fresh = GuessTheFault([case(name) for name in PROFILES], n_rounds=4, seed=2)
+    assert (game.image.value, game.status.value) == (fresh.image.value, fresh.status.value)
+    assert game.guess("stable").new_game(seed=1).guess("stable").score[2] == 1
+
+
+def test_no_game_opens_with_a_profile_that_names_itself():
+    cases = [case(name) for name in PROFILES]
+    openings = {GuessTheFault(cases, 4, seed)._rounds[0].name for seed in range(30)}
+    assert openings == PROFILES.keys() - {"nan_weight"}
+    assert GuessTheFault([case("nan_weight")], 1)._rounds[0].name == "nan_weight"
+
+
+def test_the_sentence_of_a_guess_that_was_not_made(game):
+    """`summary(choice=...)` says what would follow, and the round stays open."""
+    for _ in range(3):
+        start, picture = game.values, game.image.value
+        supposed = {name: game.summary(choice=name) for name in DIAGNOSES}
+        assert (game.values, game.image.value, game.answered) == (start, picture, False)
+        assert not game.choice.disabled and game.summary().startswith("Round ")
+        assert supposed["novel class"] == game.guess("novel class").summary()
+        assert "you said novel class" in game.summary(choice="stable")  # the first one counts
+        game.next()
 
 
 @pytest.mark.parametrize(
