@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -18,6 +19,7 @@ ABSOLUTE_PATH = re.compile(
     r"(?<![\w.:/-])/(?:home|root|Users|tmp|private|work|workspace|mnt|opt|var)/\w|\b[A-Z]:\\\w"
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+NUMBERED = re.compile(r"^## (\d+)\b", re.MULTILINE)
 
 MIN_COMPARED_SHARE = 0.6
 MAX_IGNORED_CELLS = 3
@@ -177,6 +179,30 @@ def links_exist(notebook: NotebookNode, path: Path) -> Iterator[str]:
                     yield f"link to {target!r}: no such file"
 
 
+@cache
+def detector_names() -> tuple[str, ...]:
+    """Names under which the race of alarms and the fair comparison print their detectors."""
+    from deepdrift.lab.alarms.races import detectors
+    from deepdrift.lab.fair_comparison.detectors import DETECTORS
+
+    return (*detectors(), *DETECTORS)
+
+
+def named_before_printed(notebook: NotebookNode, path: Path) -> Iterator[str]:
+    """A detector's name in an output stands in a text cell before it, in whatever case."""
+    read, told = "", set()
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            read += "\n" + cell.source.casefold()
+        for text in stored_texts(cell):
+            for name in detector_names():
+                word = rf"(?<!\w){re.escape(name)}(?!\w)"
+                known = name in told or re.search(word.casefold(), read)
+                if not known and re.search(word, text):
+                    told.add(name)
+                    yield f"{name!r} is printed and stands in no text before: {cell.source[:50]!r}"
+
+
 # ---- rules for the lessons only ----
 
 
@@ -184,6 +210,13 @@ def opening(notebook: NotebookNode, path: Path) -> Iterator[str]:
     for word in ("You will", "Before", "Time", "Data"):
         if f"**{word}" not in notebook.cells[0].source:
             yield f"the first cell must have **{word}**"
+
+
+def numbered_headings(notebook: NotebookNode, path: Path) -> Iterator[str]:
+    texts = (cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    numbers = [int(number) for text in texts for number in NUMBERED.findall(text)]
+    if numbers != list(range(1, len(numbers) + 1)):
+        yield f"headings '## 1', '## 2', ... must be numbered without gaps, not {numbers}"
 
 
 def reading_after_figure(notebook: NotebookNode, path: Path) -> Iterator[str]:
@@ -210,5 +243,6 @@ EVERYWHERE = (
     small_file,
     navigation,
     links_exist,
+    named_before_printed,
 )
-LESSONS = (opening, reading_after_figure, solutions_twin)
+LESSONS = (opening, numbered_headings, reading_after_figure, solutions_twin)

@@ -129,6 +129,23 @@ FAULTS = {
         lambda nb, word=word: nb.cells[0].update(source=nb.cells[0].source.replace(word, "Well"))
         for word in ("You will", "Before", "Time", "Data")
     ],
+    "named_before_printed": [
+        lambda nb: nb.cells[1].outputs.append(stdout("CUSUM 0.5: 6 steps\n")),
+        lambda nb: nb.cells[3].outputs.append(display({"text/plain": "Best: layer distance."})),
+        lambda nb: (  # too late, and only a part of the name
+            nb.cells[1].outputs.append(stdout("river ADWIN 3")),
+            nb.cells[2].update(source="ADWIN and river ADWIN"),
+        ),
+        lambda nb: nb.cells[1].outputs.append(stdout("  SCALE 0.9")),
+    ],
+    "numbered_headings": [
+        lambda nb: nb.cells[2].update(source="## 2 · Begin with two"),
+        lambda nb: nb.cells[2].update(source="## 1 · One\n\n## 3. Three\n\n### 2 · Within"),
+        lambda nb: (
+            nb.cells[2].update(source="## 1. One"),
+            nb.cells[4].update(source="**Reading.**\n\n## 1. One"),
+        ),
+    ],
     "reading_after_figure": [
         lambda nb: nb.cells[4].update(source="It is two."),
         lambda nb: nb.update(cells=nb.cells[:4]),
@@ -154,6 +171,15 @@ def test_a_missing_twin_is_named(clean):
 def test_every_rule_is_tested():
     named = {rule.__name__ for rule in rules.EVERYWHERE + rules.LESSONS}
     assert named == FAULTS.keys() | {"solutions_twin"}
+
+
+def test_headings_and_names_that_are_in_order_pass(clean):
+    notebook, path = clean
+    notebook.cells[2].source = "## 1 · One\n\nCusum 0.5 and *velocity, peak* race.\n\n## 2. Two"
+    notebook.cells[3].outputs = [stdout("CUSUM 0.5 beats velocity, peak; a ViTal randomness\n")]
+    notebook.cells[4].source = "**Reading.** So.\n\n## 3 · Three\n\n### 7 · A part"
+    nbformat.write(notebook, path)
+    assert violations(path) == []
 
 
 def test_an_explorer_counts_by_its_sentence_and_needs_no_reading_of_its_own(clean):

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from deepdrift.alarms.sequential import Cusum, Ewma, PageHinkley, window_slopes
 from deepdrift.errors import DeepDriftError, require
+from deepdrift.lab.bench.evaluation import Estimate
 
 Array = NDArray[np.float64]
 FirstAlarms = Callable[[Array], NDArray[np.int64]]  # stream (T,) -> first step per level (K,)
@@ -219,3 +220,71 @@ def race(
             true = np.stack([first(s) for s in streams])
             out[shift][name] = curve(levels, false, normal.shape[1], true, onset, streams.shape[1])
     return out
+
+
+def delay_table(result: Mapping[str, Mapping[str, Curve]], per_1000: float) -> str:
+    """Mean delays at one rate of false alarms as text: detectors below, shifts across.
+
+    Parameters
+    ----------
+    result : mapping of str to mapping of str to Curve
+        Of `race`.
+    per_1000 : float
+        False alarms per 1,000 normal steps.
+    """
+
+    def cell(curve: Curve) -> str:
+        try:
+            delay, low, high, _ = curve.at_rate(per_1000)
+        except RaceError:
+            return f"at most {curve.rate.max():.1f}" if curve.rate.max() < per_1000 else "-"
+        return f"{delay:.0f} [{low:.0f}, {high:.0f}]"
+
+    names = list(next(iter(result.values())))
+    rows = [["", *result], *([name, *(cell(c[name]) for c in result.values())] for name in names)]
+    return "\n".join(f"{row[0]:<20}" + "".join(f"{x:>15}" for x in row[1:]) for row in rows)
+
+
+def delay_difference(
+    curves: Mapping[str, Curve],
+    changed: Array,
+    onset: int,
+    name: str,
+    rival: str,
+    per_1000: float,
+) -> Estimate:
+    """Mean delay of one of our detectors minus that of another, stream by stream.
+
+    Each runs at the lowest of its levels that keeps the rate of false alarms.
+
+    Parameters
+    ----------
+    curves : mapping of str to Curve
+        Of `race` for one kind of shift; the levels and their rates are read from here.
+    changed : array, shape (streams, T)
+        Streams that shift at ``onset``; those with an earlier alarm of either are left out.
+
+    Returns
+    -------
+    Estimate
+        In steps, with a 95 % interval (normal approximation); negative means earlier.
+
+    Raises
+    ------
+    RaceError
+        If a detector has no level that keeps the rate, or fewer than two streams are left.
+    """
+    first = []
+    for entrant in (name, rival):
+        kept = curves[entrant].levels[curves[entrant].rate <= per_1000]
+        if not len(kept):
+            raise RaceError(f"per_1000: no level of {entrant} keeps {per_1000:g} per 1,000 steps")
+        claims = OURS[entrant][0]
+        first.append(np.array([first_crossings(claims(s), [kept.min()])[0] for s in changed]))
+    fair = (first[0] >= onset) & (first[1] >= onset)
+    gaps = (first[0] - first[1])[fair]
+    if len(gaps) < 2:
+        raise RaceError("changed: expected at least two streams without an alarm before the onset")
+    half = 1.96 * gaps.std(ddof=1) / math.sqrt(len(gaps))
+    mean = float(gaps.mean())
+    return Estimate(mean, mean - half, mean + half, len(gaps), len(gaps))

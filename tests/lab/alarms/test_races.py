@@ -9,7 +9,16 @@ import pytest
 
 from deepdrift import ObserverConfig, replay
 from deepdrift.lab.alarms import figures as alarm_plots
-from deepdrift.lab.alarms.races import OURS, RaceError, curve, detectors, first_crossings, race
+from deepdrift.lab.alarms.races import (
+    OURS,
+    RaceError,
+    curve,
+    delay_difference,
+    delay_table,
+    detectors,
+    first_crossings,
+    race,
+)
 
 NOISE = np.random.default_rng(0).normal(size=(12, 300))
 
@@ -132,3 +141,38 @@ def test_the_figures_draw_what_they_are_given():
     ]
     assert spans == [(1, 3), (4, 5)]  # ALERT at steps 1 and 2, INVALID at step 4
     plt.close()
+
+
+def test_delays_of_a_race_as_a_table():
+    shifted = NOISE + np.where(np.arange(300) >= 100, 1.5, 0)
+    entrants = {k: v for k, v in detectors(rivals=False).items() if k in ("threshold", "CUSUM 0.5")}
+    result = race(NOISE, {"abrupt": shifted, "none": NOISE}, 100, entrants)
+    lines = delay_table(result, 20.0).splitlines()
+    assert [line.split()[0] for line in lines] == ["abrupt", "threshold", "CUSUM"]
+    delay, low, high, _ = result["abrupt"]["threshold"].at_rate(20.0)
+    assert f"{delay:.0f} [{low:.0f}, {high:.0f}]" in lines[1]
+    assert len({len(line) for line in lines}) == 1
+    often = max(c.rate.max() for c in result["abrupt"].values()) + 1
+    assert "at most" in delay_table(result, often)
+
+
+def test_paired_delay_by_hand():
+    """Levels that never ring before: the threshold at 3 needs the third step, CUSUM the second."""
+    stream = np.array([0.0, 0.0, 2.5, 2.5, 3.5, 3.5])
+    levels = np.array([1.0, 3.0])
+    silent = {
+        name: curve(levels, np.full((2, 2), 9), 9, np.full((2, 2), 9), 2, 9)
+        for name in ("threshold", "CUSUM 0.5")
+    }
+    found = {}
+    for name, kept in (("threshold", [False, True]), ("CUSUM 0.5", [False, True])):
+        found[name] = replace(silent[name], rate=np.where(kept, 1.0, 50.0))
+    gap = delay_difference(found, np.stack([stream] * 3), 2, "CUSUM 0.5", "threshold", 5.0)
+    # CUSUM: 2.0, then 4.0 at step 3; the threshold at step 4
+    assert (gap.value, gap.low, gap.high, gap.n_in) == (-1, -1, -1, 3)
+    early = np.stack([stream, stream + 3.5])  # the second rings before the onset
+    with pytest.raises(RaceError, match="at least two streams"):
+        delay_difference(found, early, 2, "CUSUM 0.5", "threshold", 5.0)
+    with pytest.raises(RaceError, match="no level of threshold keeps 0.5"):
+        delay_difference(found | {"CUSUM 0.5": silent["CUSUM 0.5"]}, early, 2, "CUSUM 0.5",
+                         "threshold", 0.5)  # fmt: skip
