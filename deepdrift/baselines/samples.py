@@ -34,7 +34,7 @@ def as_sample(
 
     Parameters
     ----------
-    x : Tensor or array, shape (N, D)
+    x : Tensor, array or table, shape (N, D); or a list or loader of batches of that kind
     name : str
         For the messages.
     minimum : int
@@ -56,7 +56,10 @@ def as_sample(
         if isinstance(x, list | tuple) and x and all(getattr(p, "ndim", 0) == 2 for p in x):
             parts = [numbers_of(p, name) if hasattr(p, "to_numpy") else p for p in x]
             x = torch.cat([torch.as_tensor(part) for part in parts])  # batches
-        x = x if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
+        if not isinstance(x, Tensor | list | tuple) and not hasattr(x, "__array__"):
+            batches = [split_batch(batch) for batch in x]  # a loader
+            x = torch.cat([batch.args[0] for batch in batches])
+        x = x if isinstance(x, Tensor) else torch.as_tensor(np.array(x))
         sample = x.detach().to("cpu", torch.float64)
     except (TypeError, ValueError, RuntimeError) as cause:
         raise error(f"{name}: expected an array of shape (N, D): {cause}") from cause

@@ -37,8 +37,9 @@ class Projection:
             return state
         matrix = self._matrices.get(width)
         if matrix is None or matrix.device != state.device:
-            generator = torch.Generator().manual_seed(width)
-            matrix = torch.randn(width, k, generator=generator) / math.sqrt(k)
+            generator = torch.Generator("cpu").manual_seed(width)
+            matrix = torch.randn(width, k, generator=generator, dtype=torch.float32, device="cpu")
+            matrix /= math.sqrt(k)
             matrix = self._matrices[width] = matrix.to(state.device)
         with torch.autocast(state.device.type, enabled=False):
             return state @ matrix
