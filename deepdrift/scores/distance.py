@@ -7,72 +7,69 @@ Squared Mahalanobis distance to the nearest class mean with one covariance for a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import reduce
 
 import torch
 from torch import Tensor
 
 from deepdrift.errors import CalibrationError, NotFittedError, StateError
-from deepdrift.scores.moments import Moments, finite_samples, rounding_variance, whitening
+from deepdrift.scores.maps import DistanceMap, distance_map
+from deepdrift.scores.moments import finite_samples
 from deepdrift.scores.velocity import StatesLike, as_states
 
 _ALL = -1  # class number of data without labels; `check_labels` admits none below 0
 
 
 class _Layer:
-    """Count and mean per class, one scatter within classes, and the map made from them."""
+    """Labels ``(C,)``, counts and means per class, one scatter within, and the map from them."""
 
-    def __init__(self, classes: dict[int, tuple[int, Tensor]], scatter: Tensor) -> None:
-        self.classes = dict(sorted(classes.items()))
-        self.scatter = scatter
-        self._map: tuple[Tensor, Tensor, Tensor] | None = None
+    def __init__(self, labels: Tensor, counts: Tensor, means: Tensor, scatter: Tensor) -> None:
+        self.labels, self.counts, self.means, self.scatter = labels, counts, means, scatter
+        self._map: DistanceMap | None = None
 
     @classmethod
     def of(cls, state: Tensor, labels: Tensor) -> _Layer:
-        moments = {c: Moments.of(state[labels == c]) for c in labels.unique().tolist()}
-        scatter = torch.stack([m.comoment for m in moments.values()]).sum(dim=0)
-        return cls({c: (m.n, m.mean) for c, m in moments.items()}, scatter)
+        labels, rows, counts = labels.unique(return_inverse=True, return_counts=True)
+        x = state.detach().double()
+        means = x.new_zeros(len(labels), x.shape[1]).index_add_(0, rows, x) / counts[:, None]
+        x = x - means[rows]
+        return cls(labels, counts, means, x.T @ x)
 
     def merge(self, other: _Layer) -> _Layer:
-        if (_ALL in self.classes) != (_ALL in other.classes):  # some data have no labels
-            return self.pooled().merge(other.pooled())
-        classes, scatter = dict(self.classes), self.scatter + other.scatter
-        for label, (n, mean) in other.classes.items():
-            if label in classes:
-                none = torch.zeros_like(scatter)
-                both = Moments(*classes[label], none).merge(Moments(n, mean, none))
-                n, mean, scatter = both.n, both.mean, scatter + both.comoment
-            classes[label] = n, mean
-        return _Layer(classes, scatter)
+        """Classes side by side as one ``(C, D)``: the update of Chan et al. for all at once."""
+        if bool((self.labels == _ALL).any()) != bool((other.labels == _ALL).any()):
+            return self.pooled().merge(other.pooled())  # some data have no labels
+        labels = torch.cat([self.labels, other.labels]).unique()
+        counts, means = zip(*(part._spread(labels) for part in (self, other)), strict=True)
+        n, both, gap = counts[0] + counts[1], counts[0] * counts[1] > 0, means[1] - means[0]
+        share = counts[1].double() / n
+        delta = gap[both] * (counts[0] * share)[both, None].sqrt()
+        scatter = (self.scatter + other.scatter).addmm_(delta.T, delta)
+        return _Layer(labels, n, means[0] + gap * share[:, None], scatter)
+
+    def _spread(self, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Counts and means for more labels; zero where this layer has none."""
+        rows = torch.searchsorted(labels, self.labels)
+        counts = self.counts.new_zeros(len(labels)).index_copy_(0, rows, self.counts)
+        means = self.means.new_zeros(len(labels), self.means.shape[1])
+        return counts, means.index_copy_(0, rows, self.means)
 
     def pooled(self) -> _Layer:
-        none = torch.zeros_like(self.scatter)
-        parts = [Moments(n, mean, none) for n, mean in self.classes.values()]
-        whole = reduce(Moments.merge, parts)
-        return _Layer({_ALL: (whole.n, whole.mean)}, self.scatter + whole.comoment)
+        counts = self.counts.double()
+        mean = counts @ self.means / self.n
+        delta = (self.means - mean) * counts[:, None].sqrt()
+        scatter = self.scatter + delta.T @ delta
+        return _Layer(torch.tensor([_ALL]), torch.tensor([self.n]), mean[None], scatter)
 
     @property
     def n(self) -> int:
-        return sum(n for n, _ in self.classes.values())
+        return int(self.counts.sum())
 
-    def radius(self, state: Tensor) -> Tensor:
-        """Unsquared distance ``(N,)``, float64, to the nearest class mean."""
-        if self._map is None or self._map[0].device != state.device:
-            self._map = tuple(part.to(state.device) for part in self._solve())
-        centre, white, means = self._map
-        points = (state.float() - centre) @ white.T
-        if len(means) == 1:
-            return torch.linalg.vector_norm(points - means, dim=1, dtype=torch.float64)
-        gaps = torch.cdist(points, means, compute_mode="donot_use_mm_for_euclid_dist")
-        return gaps.amin(dim=1).double()
-
-    def _solve(self) -> tuple[Tensor, Tensor, Tensor]:
-        counts = torch.tensor([n for n, _ in self.classes.values()], dtype=torch.float64)
-        means = torch.stack([mean for _, mean in self.classes.values()])
-        centre = (counts @ means / self.n).float()  # rounded once, the same for states and means
-        covariance = self.scatter / self.n
-        white = whitening(covariance, self.n, rounding_variance(centre.double(), covariance))
-        return centre, white.float(), ((means - centre) @ white.T).float()
+    def squared(self, state: Tensor) -> Tensor:
+        """Squared distance ``(N,)``, float64, to the nearest class mean."""
+        if self._map is None:
+            self._map = distance_map(self.counts, self.means, self.scatter)
+        self._map = self._map.to(state.device)
+        return self._map.squared(state)
 
 
 class LayerDistance:
@@ -114,7 +111,7 @@ class LayerDistance:
     @property
     def n_classes(self) -> int:
         """Number of class means per layer."""
-        return next((len(layer.classes) for layer in self._layers.values()), 0)
+        return next((len(layer.labels) for layer in self._layers.values()), 0)
 
     def fit(self, states: StatesLike, labels: Tensor | None = None) -> LayerDistance:
         """Forget what was seen and learn from normal states, layer -> ``(N, D_l)``.
@@ -166,9 +163,7 @@ class LayerDistance:
             raise NotFittedError("LayerDistance: call fit(states) on normal data first")
         named = as_states(states)
         self._check(named)
-        return (
-            torch.stack([self._layers[k].radius(v) for k, v in named.items()], dim=1).square().cpu()
-        )
+        return torch.stack([self._layers[k].squared(v) for k, v in named.items()], dim=1).cpu()
 
     def _check(self, states: Mapping[str, Tensor]) -> None:
         found = {k: v.shape[1] for k, v in states.items()}
@@ -179,11 +174,8 @@ class LayerDistance:
         """The sums as named tensors; `from_tensors` restores the distance."""
         tensors = {}
         for i, layer in enumerate(self._layers.values()):
-            counts, means = zip(*layer.classes.values(), strict=True)
-            tensors[f"{i}.labels"] = torch.tensor(list(layer.classes))
-            tensors[f"{i}.counts"] = torch.tensor(counts)
-            tensors[f"{i}.means"] = torch.stack(means)
-            tensors[f"{i}.scatter"] = layer.scatter
+            tensors[f"{i}.labels"], tensors[f"{i}.counts"] = layer.labels, layer.counts
+            tensors[f"{i}.means"], tensors[f"{i}.scatter"] = layer.means, layer.scatter
         return tensors
 
     @classmethod
@@ -191,10 +183,8 @@ class LayerDistance:
         """Inverse of `to_tensors`; ``layers`` gives the names in order."""
         new = cls()
         for i, name in enumerate(layers):
-            labels, counts = tensors[f"{i}.labels"].tolist(), tensors[f"{i}.counts"].tolist()
-            pairs = zip(counts, tensors[f"{i}.means"], strict=True)
-            classes = dict(zip(labels, pairs, strict=True))
-            new._layers[name] = _Layer(classes, tensors[f"{i}.scatter"])
+            parts = (tensors[f"{i}.{key}"] for key in ("labels", "counts", "means", "scatter"))
+            new._layers[name] = _Layer(*parts)
         return new
 
 

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from deepdrift.errors import NotFittedError, StateError
-from deepdrift.scores.moments import Moments, finite_samples, rounding_variance, whitening
+from deepdrift.scores.maps import StepMap, step_map
+from deepdrift.scores.moments import Moments, finite_samples
 from deepdrift.scores.velocity import StatesLike, as_states
 
 
@@ -52,7 +53,7 @@ class StepPredictor:
         self.ridge = float(ridge)
         self._moments: Moments | None = None
         self._source_width = 0
-        self._map: tuple[Tensor, Tensor, Tensor] | None = None
+        self._map: StepMap | None = None
 
     @property
     def n_samples(self) -> int:
@@ -107,42 +108,32 @@ class StepPredictor:
         -------
         Tensor, shape (N,), float64, on the CPU, >= 0; NaN or infinite for non-finite input.
         """
-        return self._radius(source, target).square().cpu()
-
-    def _radius(self, source: Tensor, target: Tensor) -> Tensor:
-        residual = self.residual(source, target)
-        return torch.linalg.vector_norm(residual, dim=1, dtype=torch.float64)
+        pair = torch.as_tensor(source), torch.as_tensor(target)
+        return self._checked(*pair).squared(*pair).cpu()
 
     def residual(self, source: Tensor, target: Tensor) -> Tensor:
         """Whitened residual ``(N, D_y)``, float32: identity covariance on normal data."""
+        pair = torch.as_tensor(source), torch.as_tensor(target)
+        return self._checked(*pair).residual(*pair)
+
+    def _checked(self, source: Tensor, target: Tensor) -> StepMap:
+        """The solved map, on the device of states that have the widths it was solved for."""
         widths = self._widths()
-        source, target = torch.as_tensor(source), torch.as_tensor(target)
         if source.shape[1:] != widths[:1] or target.shape != (len(source), widths[1]):
             raise StateError(
                 f"source, target: expected shapes (N, {widths[0]}), (N, {widths[1]}) as fitted, "
                 f"got {tuple(source.shape)}, {tuple(target.shape)}"
             )
-        if self._map is None or self._map[0].device != source.device:
-            self._map = tuple(part.to(source.device) for part in self._solve())
-        centre, offset, affine = self._map
-        pair = torch.cat([source, target], dim=1).float()
-        return torch.addmm(offset, pair - centre, affine.T)
+        if self._map is None:
+            self._map = self._solve()
+        self._map = self._map.to(source.device)
+        return self._map
 
-    def _solve(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Centre c ``(D,)``, offset o ``(D_y,)``, map M ``(D_y, D)``: residual = o + M (pair - c).
-
-        c is the mean rounded to float32, o what the rounding would cost.
-        """
+    def _solve(self) -> StepMap:
         moments, d = self._fitted(), self._source_width
         covariance, mean = moments.covariance, moments.mean
-        xx, xy, yy = covariance[:d, :d], covariance[:d, d:], covariance[d:, d:]
-        damping = self.ridge * float(xx.trace()) / d + rounding_variance(mean[:d], xx)
-        values, vectors = torch.linalg.eigh(xx)
-        weights = (xy.T @ vectors / (values.clamp(min=0) + damping)) @ vectors.T  # (D_y, D_x)
-        rest = yy - weights @ xy - (weights @ xy).T + weights @ xx @ weights.T
-        white = whitening((rest + rest.T) / 2, moments.n, rounding_variance(mean[d:], yy))
-        affine, centre = torch.cat([-white @ weights, white], dim=1), mean.float()
-        return centre, (affine @ (centre.double() - mean)).float(), affine.float()
+        blocks = covariance[:d, :d], covariance[:d, d:], covariance[d:, d:]
+        return step_map(moments.n, mean[:d], mean[d:], *blocks, self.ridge)
 
     def _fitted(self) -> Moments:
         if self._moments is None:
@@ -249,7 +240,7 @@ class Innovation:
             )
         layers = list(named.values())
         pairs = zip(self.steps.values(), layers, layers[1:], strict=False)
-        return torch.stack([step._radius(a, b) for step, a, b in pairs], dim=1).square().cpu()
+        return torch.stack([step.score(a, b) for step, a, b in pairs], dim=1)
 
 
 def step_names(layers: Iterable[str]) -> list[str]:

@@ -239,12 +239,19 @@ def test_one_sample_more_than_none():
     assert 1e6 < scores[1] < float("inf")
 
 
-def test_an_exact_step_has_small_but_useful_residuals():
+def test_an_exact_step_has_no_evidence_until_it_breaks():
+    """What is predicted up to rounding leaves rounding, and ranks of rounding are no evidence."""
     x = normal(500, 6)
-    step = StepPredictor().fit(x, x)
-    scores = step.score(x, x)
-    assert scores.mean().item() == pytest.approx(6, rel=0.1)
-    assert step.score(x, x + 0.1 * normal(500, 6, seed=1)).min() > scores.max()
+    for y in (x, x @ normal(6, 4, seed=2) + 3):
+        step = StepPredictor().fit(x, y)
+        assert step.score(x, y).max() == 0
+        assert step.score(x, y + 1e-3 * normal(*y.shape, seed=1)).min() > 100
+
+
+def test_a_fit_on_few_samples_is_no_exact_step():
+    """Least squares through as many points as channels predicts anything without an error."""
+    x, y = normal(20, 12), normal(20, 3, seed=1)
+    assert StepPredictor().fit(x, y).score(normal(50, 12, seed=2), normal(50, 3, seed=3)).min() > 0
 
 
 def test_samples_do_not_see_each_other():
