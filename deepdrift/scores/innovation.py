@@ -60,6 +60,13 @@ class StepPredictor:
         """Number of normal pairs seen."""
         return 0 if self._moments is None else self._moments.n
 
+    @classmethod
+    def from_moments(cls, moments: Moments, source_width: int, ridge: float) -> StepPredictor:
+        """Predictor from the moments of ``[source, target]``."""
+        new = cls(ridge)
+        new._moments, new._source_width = moments, source_width
+        return new
+
     def fit(self, source: Tensor, target: Tensor) -> StepPredictor:
         """Forget what was seen and learn from normal pairs ``(N, D_x)``, ``(N, D_y)``."""
         new = StepPredictor(self.ridge).partial_fit(source, target)
@@ -71,9 +78,8 @@ class StepPredictor:
         source, target = finite_samples(source, "source"), finite_samples(target, "target")
         if len(source) != len(target):
             raise StateError(f"target: expected {len(source)} samples, got {len(target)}")
-        new = StepPredictor(self.ridge)
-        new._moments = Moments.of(torch.cat([source.cpu(), target.cpu()], dim=1))
-        new._source_width = source.shape[1]
+        moments = Moments.of(torch.cat([source.cpu(), target.cpu()], dim=1))
+        new = StepPredictor.from_moments(moments, source.shape[1], self.ridge)
         merged = new if self._moments is None else self.merge(new)
         self._moments, self._source_width = merged._moments, merged._source_width
         self._map = None
@@ -93,9 +99,7 @@ class StepPredictor:
                 f"other: expected widths {self._widths()} and ridge {self.ridge:g}, "
                 f"got {other._widths()} and {other.ridge:g}"
             )
-        new = StepPredictor(self.ridge)
-        new._moments, new._source_width = mine.merge(theirs), self._source_width
-        return new
+        return StepPredictor.from_moments(mine.merge(theirs), self._source_width, self.ridge)
 
     def score(self, source: Tensor, target: Tensor) -> Tensor:
         """Squared whitened residual of each pair.
@@ -157,10 +161,9 @@ class StepPredictor:
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> StepPredictor:
         """Inverse of `to_tensors`."""
-        new = cls(float(tensors["ridge"]))
-        n, new._source_width = (int(v) for v in tensors["shape"])
-        new._moments = Moments(n, tensors["mean"], tensors["comoment"])
-        return new
+        n, width = (int(v) for v in tensors["shape"])
+        moments = Moments(n, tensors["mean"], tensors["comoment"])
+        return cls.from_moments(moments, width, float(tensors["ridge"]))
 
 
 class Innovation:
