@@ -33,11 +33,7 @@ import torch
 from torch import Tensor
 
 from deepdrift.errors import CalibrationError
-from deepdrift.evidence.calibration import (
-    calibration_scores,
-    fisher_statistic,
-    p_values_from_sorted,
-)
+from deepdrift.evidence.calibration import calibration_scores
 
 Blocks = Mapping[str, Tensor]
 
@@ -70,15 +66,11 @@ class Fusion:
     def __init__(
         self, first: Blocks, second: Blocks, weights: Mapping[str, float] | None = None
     ) -> None:
-        self._weights = dict(weights or {})
         if list(first) != list(second) or not first:
             raise CalibrationError(
                 f"first, second: expected the same blocks, got {list(first)} and {list(second)}"
             )
-        self._layers: dict[str, Tensor] = {}
-        self._tails: dict[str, tuple[Tensor, Tensor]] = {}
-        self._blocks: dict[str, Tensor] = {}
-        evidence = {}
+        halves: tuple[list[Tensor], list[Tensor]] = ([], [])
         for name in first:
             mine = calibration_scores(first[name], f"first[{name!r}]")
             theirs = calibration_scores(second[name], f"second[{name!r}]")
@@ -87,19 +79,40 @@ class Fusion:
                     f"first, second: expected shapes (n, K) of block {name!r}, got "
                     f"{tuple(mine.shape)} and {tuple(theirs.shape)}"
                 )
-            self._layers[name] = mine.T.sort(dim=1).values.T  # column by column in memory
-            self._tails[name] = _tail(self._layers[name])
-            statistic = self._statistic(name, theirs, self.layer_p_values(name, theirs))
-            ordered = self._blocks[name] = statistic.sort().values
-            n = len(ordered)
-            p = p_values_from_sorted(ordered, statistic) - 1 / (n + 1)  # counts itself once
-            rival = torch.where(statistic < ordered[-1], ordered[-1], ordered[max(n - 2, 0)])
-            evidence[name] = statistic, p, (statistic - rival).clamp(min=0)
-        self.normal_scores = self._combine(evidence).sort().values
+            halves[0].append(mine), halves[1].append(theirs)
+        sizes = [sorted({len(block) for block in half}) for half in halves]
+        if sizes != [[len(half[0])] for half in halves]:
+            raise CalibrationError(
+                f"first, second: expected as many samples in every block, got {sizes[0]} in the "
+                f"first half and {sizes[1]} in the second"
+            )
+        widths = [block.shape[1] for block in halves[0]]
+        ends = torch.tensor(widths).cumsum(0).tolist()
+        self._columns = {
+            name: slice(end - width, end)
+            for name, end, width in zip(first, ends, widths, strict=True)
+        }
+        self._membership = torch.block_diag(*(torch.ones(width, 1) for width in widths)).double()
+        self._weights = torch.tensor([(weights or {}).get(k, 1.0) for k in first]).double()
+        self._layers = torch.cat(halves[0], dim=1).T.contiguous().sort(dim=1).values  # (K, n)
+        self._largest, self._exponent = _tail(self._layers.T)
+        self._layer_steps = _steps(self._layers.shape[1])
+        # The second half: its own statistics, each left out where it judges itself.
+        scores = torch.cat(halves[1], dim=1)
+        statistics = self._statistics(scores, self._layer_p(scores, True), True)
+        n = len(statistics)
+        self._blocks = statistics.T.contiguous().sort(dim=1).values  # (B, n)
+        self._block_steps = _steps(n)
+        self._top = self._blocks[:, -1] if n > 1 else torch.full((len(widths),), math.inf).double()
+        p = self._block_p(statistics, True) - 1 / (n + 1)  # counts itself once
+        largest, next_one = self._blocks[:, -1], self._blocks[:, max(n - 2, 0)]
+        rival = torch.where(statistics < largest, largest, next_one)
+        normal = self._combine(statistics, p, (statistics - rival).clamp(min=0))
+        self.normal_scores = normal.sort().values
 
     def layer_p_values(self, block: str, scores: Tensor) -> Tensor:
         """Conformal p-value ``(N, K)`` of every layer of a block."""
-        return p_values_from_sorted(self._layers[block], scores.double())
+        return self._layer_p(scores.double(), False, self._columns[block])
 
     def score(self, blocks: Blocks, layer_p_values: Blocks | None = None) -> Tensor:
         """Combined score ``(N,)``; infinite for samples with a non-finite layer score.
@@ -113,39 +126,74 @@ class Fusion:
         layer_p_values : mapping of str to Tensor, optional
             Their `layer_p_values`, where they are known already.
         """
-        evidence = {}
-        for name, scores in blocks.items():
-            known = layer_p_values is not None
-            p = layer_p_values[name] if known else self.layer_p_values(name, scores)
-            statistic, ordered = self._statistic(name, scores, p), self._blocks[name]
-            largest = ordered[-1] if len(ordered) > 1 else math.inf
-            excess = (statistic - largest).clamp(min=0)
-            evidence[name] = statistic, p_values_from_sorted(ordered, statistic), excess
-        return self._combine(evidence)
+        scores = torch.cat([blocks[name].double() for name in self._columns], dim=1)
+        if layer_p_values is None:
+            return self._score(scores, self._layer_p(scores, False), False)
+        p = torch.cat([layer_p_values[name] for name in self._columns], dim=1)
+        return self._score(scores, p, False)
+
+    def judge(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """All at once: combined scores ``(N,)``, their p-values, and p-values ``(N, K)`` of layers.
+
+        Parameters
+        ----------
+        scores : Tensor, shape (N, K), float64
+            The columns of all blocks, in their order.
+        """
+        finite = math.isfinite(scores.sum())
+        layers = self._layer_p(scores, finite)
+        combined = self._score(scores, layers, finite)
+        return combined, self.p_values(combined), layers
 
     def p_values(self, scores: Tensor) -> Tensor:
         """Conformal p-value ``(N,)`` of combined scores; 0 where a score is not finite."""
-        return p_values_from_sorted(self.normal_scores, scores)
+        places = torch.searchsorted(self.normal_scores, scores)
+        return torch.where(scores.isfinite(), self._block_steps[places], 0.0)
 
     def layer_evidence(self, block: str, scores: Tensor, p_values: Tensor) -> Tensor:
         """``-2 log p`` ``(N, K)`` of every layer, following the power law beyond the largest."""
-        largest, exponent = self._tails[block]
-        ratio = scores.double().nan_to_num(0.0, 0.0, 0.0) / largest
-        return -2 * p_values.log() + 2 * exponent * ratio.clamp(min=1).log()
+        return self._evidence(scores.double(), p_values, False, self._columns[block])
 
-    def _statistic(self, block: str, scores: Tensor, p_values: Tensor) -> Tensor:
-        """Sum of the evidence of the layers."""
-        return _rounded(self.layer_evidence(block, scores, p_values).sum(dim=1))
+    def _layer_p(self, scores: Tensor, finite: bool, columns: slice = slice(None)) -> Tensor:
+        places = torch.searchsorted(self._layers[columns], scores.T.contiguous())
+        p = self._layer_steps[places].T
+        return p if finite else torch.where(scores.isfinite(), p, 0.0)
 
-    def _combine(self, evidence: dict[str, tuple[Tensor, Tensor, Tensor]]) -> Tensor:
-        """From statistic, p-value and excess of every block."""
-        if len(evidence) == 1:
-            return next(iter(evidence.values()))[0]
-        parts = (
-            self._weights.get(name, 1.0) * (fisher_statistic(p[:, None]) + excess)
-            for name, (_, p, excess) in evidence.items()
-        )
-        return _rounded(sum(parts))
+    def _evidence(
+        self, scores: Tensor, p: Tensor, finite: bool, columns: slice = slice(None)
+    ) -> Tensor:
+        ratio = (scores if finite else scores.nan_to_num(0.0, 0.0, 0.0)) / self._largest[columns]
+        return -2 * p.log() + 2 * self._exponent[columns] * ratio.clamp(min=1).log()
+
+    def _statistics(self, scores: Tensor, p: Tensor, finite: bool) -> Tensor:
+        """Sum of the evidence of the layers of each block, ``(N, B)``."""
+        evidence = self._evidence(scores, p, finite)
+        if finite:
+            return _rounded(evidence @ self._membership)
+        sums = [evidence[:, columns].sum(dim=1) for columns in self._columns.values()]
+        return _rounded(torch.stack(sums, dim=1))  # where zero times infinity is no number
+
+    def _block_p(self, statistics: Tensor, finite: bool) -> Tensor:
+        p = self._block_steps[torch.searchsorted(self._blocks, statistics.T.contiguous())].T
+        return p if finite else torch.where(statistics.isfinite(), p, 0.0)
+
+    def _score(self, scores: Tensor, layer_p_values: Tensor, finite: bool) -> Tensor:
+        statistics = self._statistics(scores, layer_p_values, finite)
+        if len(self._columns) == 1:
+            return statistics[:, 0]
+        excess = (statistics - self._top).clamp(min=0)
+        return self._combine(statistics, self._block_p(statistics, finite), excess)
+
+    def _combine(self, statistics: Tensor, p: Tensor, excess: Tensor) -> Tensor:
+        """From statistic, p-value and excess ``(N, B)`` of the blocks."""
+        if len(self._columns) == 1:
+            return statistics[:, 0]
+        return _rounded(((excess - 2 * p.log()) * self._weights).sum(dim=1))
+
+
+def _steps(n: int) -> Tensor:
+    """The conformal p-value after 0, 1, ... n of n sorted scores that are smaller."""
+    return (1 + n - torch.arange(n + 1)).double() / (n + 1)
 
 
 def _tail(ordered: Tensor) -> tuple[Tensor, Tensor]:

@@ -64,12 +64,12 @@ class _Layer:
     def n(self) -> int:
         return int(self.counts.sum())
 
-    def squared(self, state: Tensor) -> Tensor:
-        """Squared distance ``(N,)``, float64, to the nearest class mean."""
+    def map(self, device: torch.device) -> DistanceMap:
+        """The solved map on a device, kept for the next call."""
         if self._map is None:
             self._map = distance_map(self.counts, self.means, self.scatter)
-        self._map = self._map.to(state.device)
-        return self._map.squared(state)
+        self._map = self._map.to(device)
+        return self._map
 
 
 class LayerDistance:
@@ -152,6 +152,10 @@ class LayerDistance:
         new._layers = {k: layer.pooled() for k, layer in self._layers.items()}
         return new
 
+    def maps(self) -> list[DistanceMap]:
+        """What `score` does to the state of every layer, on the CPU."""
+        return [layer.map(torch.device("cpu")) for layer in self._layers.values()]
+
     def score(self, states: StatesLike) -> Tensor:
         """Squared distance to the nearest class mean.
 
@@ -163,7 +167,8 @@ class LayerDistance:
             raise NotFittedError("LayerDistance: call fit(states) on normal data first")
         named = as_states(states)
         self._check(named)
-        return torch.stack([self._layers[k].squared(v) for k, v in named.items()], dim=1).cpu()
+        found = [self._layers[k].map(v.device).squared(v) for k, v in named.items()]
+        return torch.stack(found, dim=1).cpu()
 
     def _check(self, states: Mapping[str, Tensor]) -> None:
         found = {k: v.shape[1] for k, v in states.items()}

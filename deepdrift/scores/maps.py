@@ -7,12 +7,14 @@ into squared lengths. Everything is solved in float64 and kept in float32, as th
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from deepdrift.scores.moments import ROUNDING, rounding_variance, whitening
+from deepdrift.scores.moments import ROUNDING, conditioned, rounding_variance
 
+WIDE = 320  # from here on the factor L is kept, not its inverse: half as many numbers are read
 _WITHIN = 9.0  # squared lengths per channel up to this, in variances of rounding, are rounding
 _SHAKY = 1e-10  # damping below this share of the trace: a Cholesky factor would lose the digits
 
@@ -25,7 +27,7 @@ class DistanceMap:
     ----------
     centre : Tensor, shape (D,)
     white : Tensor, shape (D, D)
-        Lower triangular.
+        Lower triangular: from `deepdrift.scores.moments.whitening`, or its inverse if `factored`.
     means : Tensor, shape (C, D)
         Whitened class means, from the centre.
     allowance : float
@@ -38,58 +40,73 @@ class DistanceMap:
     means: Tensor
     allowance: float = 0.0
 
+    @property
+    def width(self) -> int:
+        """Width of the state."""
+        return len(self.white)
+
     def to(self, device: torch.device) -> DistanceMap:
         """The same on another device."""
-        if self.centre.device == device:
-            return self
-        return replace(
-            self, **{k: getattr(self, k).to(device) for k in ("centre", "white", "means")}
-        )
+        return _to(self, device)
 
     def squared(self, state: Tensor) -> Tensor:
         """Squared distance ``(N,)``, float64, to the nearest mean."""
-        points = (state.float() - self.centre) @ self.white.T
-        return forgive(nearest(points, self.means), self.allowance)
+        points = state.float() - self.centre
+        return forgive(nearest(_whitened(points, self.white), self.means), self.allowance)
 
 
 @dataclass(frozen=True)
 class StepMap:
     """Whitened residual of a target that is predicted from a source.
 
-    ``residual = offset + affine (pair - centre)`` for ``pair = [source, target]``. The centre is
-    the mean rounded to float32, the offset what the rounding would cost.
+    With the prediction A, and W from `deepdrift.scores.moments.whitening`, it is
+    ``offset - W A x + W y`` for x and y from their centres. These are the means rounded to float32;
+    the offset is what the rounding would cost. If `factored`, it is ``L^-1 (offset - A x + y)``.
 
     Attributes
     ----------
-    centre : Tensor, shape (D_x + D_y,)
+    source, target : Tensor, shapes (D_x,), (D_y,)
+        Centres.
     offset : Tensor, shape (D_y,)
-    affine : Tensor, shape (D_y, D_x + D_y)
-        ``[-W A, W]`` with the prediction A and W, lower triangular, from `whitening`.
+    predict : Tensor, shape (D_y, D_x)
+        ``-W A`` or ``-A``.
+    white : Tensor, shape (D_y, D_y)
+        Lower triangular: W or L.
     allowance : float
         See `DistanceMap`; 0 unless the target is predicted up to rounding.
     """
 
-    centre: Tensor
+    source: Tensor
+    target: Tensor
     offset: Tensor
-    affine: Tensor
+    predict: Tensor
+    white: Tensor
     allowance: float = 0.0
+
+    @property
+    def width(self) -> int:
+        """Width of the target."""
+        return len(self.white)
 
     def to(self, device: torch.device) -> StepMap:
         """The same on another device."""
-        if self.centre.device == device:
-            return self
-        return replace(
-            self, **{k: getattr(self, k).to(device) for k in ("centre", "offset", "affine")}
-        )
+        return _to(self, device)
 
     def residual(self, source: Tensor, target: Tensor) -> Tensor:
         """Whitened residual ``(N, D_y)``, float32."""
-        pair = torch.cat([source, target], dim=1).float()
-        return torch.addmm(self.offset, pair - self.centre, self.affine.T)
+        x, y = source.float() - self.source, target.float() - self.target
+        if factored(self.width):
+            return _whitened(torch.addmm(y + self.offset, x, self.predict.T), self.white)
+        return torch.addmm(torch.addmm(self.offset, x, self.predict.T), y, self.white.T)
 
     def squared(self, source: Tensor, target: Tensor) -> Tensor:
         """Squared length ``(N,)``, float64, of the residual."""
         return forgive(_squared_length(self.residual(source, target)), self.allowance)
+
+
+def factored(width: int) -> bool:
+    """Whether maps to this width keep the Cholesky factor and not its inverse."""
+    return width > WIDE
 
 
 def distance_map(counts: Tensor, means: Tensor, within: Tensor) -> DistanceMap:
@@ -116,12 +133,12 @@ def distance_map(counts: Tensor, means: Tensor, within: Tensor) -> DistanceMap:
     centre = (shares @ means).float()  # rounded once, the same for states and means
     covariance = within / n
     floor = rounding_variance((shares @ means.square()).sqrt(), covariance, ROUNDING)
-    white = whitening(covariance, n, floor)
+    factor = torch.linalg.cholesky(conditioned(covariance, n, floor))
     constant = float(covariance.trace()) <= width * floor
     return DistanceMap(
         centre,
-        white.float(),
-        ((means - centre) @ white.T).float(),
+        _kept(factor),
+        torch.linalg.solve_triangular(factor, (means - centre).T, upper=False).T.float(),
         _WITHIN * width if constant else 0.0,
     )
 
@@ -155,13 +172,19 @@ def step_map(
         exact = _residual_covariance(plain, xx, xy, yy)
         if float(exact.trace()) <= width * floor:
             weights, rest, left = plain, exact, float(exact.trace())
-    white = whitening(rest, n, floor)
-    affine, mean = torch.cat([-white @ weights, white], dim=1), torch.cat([mean_x, mean_y])
-    centre = mean.float()
+    factor = torch.linalg.cholesky(conditioned(rest, n, floor))
+    source, target = mean_x.float(), mean_y.float()
+    offset = (target - mean_y) - weights @ (source - mean_x)
+    if not factored(width):
+        both = torch.cat([weights, offset[:, None]], dim=1)
+        both = torch.linalg.solve_triangular(factor, both, upper=False)
+        weights, offset = both[:, :-1], both[:, -1]
     return StepMap(
-        centre,
-        (affine @ (centre.double() - mean)).float(),
-        affine.float(),
+        source,
+        target,
+        offset.float(),
+        -weights.float(),
+        _kept(factor),
         _WITHIN * width if enough and left <= width * floor else 0.0,
     )
 
@@ -177,6 +200,26 @@ def nearest(points: Tensor, means: Tensor) -> Tensor:
 def forgive(squared: Tensor, allowance: float) -> Tensor:
     """Squared lengths without what rounding alone can make."""
     return (squared - allowance).clamp(min=0) if allowance else squared
+
+
+def _kept(factor: Tensor) -> Tensor:
+    """The factor, column by column in memory, as solvers read it; or its inverse."""
+    if factored(len(factor)):
+        return factor.float().T.contiguous().T
+    identity = torch.eye(len(factor), dtype=factor.dtype)
+    return torch.linalg.solve_triangular(factor, identity, upper=False).float()
+
+
+def _whitened(points: Tensor, white: Tensor) -> Tensor:
+    if factored(len(white)):
+        return torch.linalg.solve_triangular(white, points.T, upper=False).T
+    return points @ white.T
+
+
+def _to(part: Any, device: torch.device) -> Any:
+    """A record of tensors on another device."""
+    moved = {k: v.to(device) for k, v in vars(part).items() if isinstance(v, Tensor)}
+    return part if part.white.device == device else replace(part, **moved)
 
 
 def _squared_length(points: Tensor) -> Tensor:

@@ -65,6 +65,83 @@ def test_against_plain_loops():
         assert p_values[i].item() == pytest.approx(p, rel=1e-9)
 
 
+class BlockByBlock:
+    """The same fusion as it was written first: one block after the other, no shared matrices."""
+
+    def __init__(self, first, second, weights):
+        self.weights, self.layers, self.tails, self.blocks = weights, {}, {}, {}
+        evidence = {}
+        for name in first:
+            theirs = second[name].double()
+            ordered = self.layers[name] = first[name].double().sort(dim=0).values
+            logs = ordered[-max(len(ordered) // 10, min(5, len(ordered))) :].clamp(min=1e-300).log()
+            exponent = (1 / (logs - logs[0]).mean(dim=0)).clamp(1.0, 50.0)
+            alive = ordered[-1] > 0
+            self.tails[name] = tuple(torch.where(alive, v, 1.0) for v in (ordered[-1], exponent))
+            t = self.statistic(name, theirs)
+            ordered = self.blocks[name] = t.sort().values
+            n = len(t)
+            p = conformal_p_values(ordered, t) - 1 / (n + 1)
+            rival = torch.where(t < ordered[-1], ordered[-1], ordered[max(n - 2, 0)])
+            evidence[name] = t, p, (t - rival).clamp(min=0)
+        self.normal_scores = self.combine(evidence).sort().values
+
+    def statistic(self, name, scores):
+        p, (largest, exponent) = conformal_p_values(self.layers[name], scores), self.tails[name]
+        ratio = scores.double().nan_to_num(0.0, 0.0, 0.0) / largest
+        parts = -2 * p.log() + 2 * exponent * ratio.clamp(min=1).log()
+        return parts.sum(dim=1).round(decimals=9)
+
+    def combine(self, evidence):
+        if len(evidence) == 1:
+            return next(iter(evidence.values()))[0]
+        return sum(
+            self.weights.get(k, 1.0) * (-2 * p.log() + excess)
+            for k, (_, p, excess) in evidence.items()
+        ).round(decimals=9)
+
+    def score(self, blocks):
+        evidence = {}
+        for name, scores in blocks.items():
+            t, ordered = self.statistic(name, scores), self.blocks[name]
+            largest = ordered[-1] if len(ordered) > 1 else math.inf
+            evidence[name] = t, conformal_p_values(ordered, t), (t - largest).clamp(min=0)
+        return self.combine(evidence)
+
+
+@pytest.mark.parametrize("n_blocks", [1, 2, 3])
+@pytest.mark.parametrize("n", [1, 2, 7, 250])
+@pytest.mark.parametrize("kind", ["normal", "tied", "silent", "bad"])
+def test_one_matrix_for_all_blocks_gives_the_same_numbers(n_blocks, n, kind):
+    generator = torch.Generator().manual_seed(n)
+
+    def blocks(n):
+        found = dependent(n, generator)
+        found["output"] = found["distance"][:, :1] - found["innovation"][:, 1:] - 1  # any sign
+        if kind == "tied":
+            found = {k: v.round() for k, v in found.items()}
+        elif kind == "silent":
+            found["innovation"] = found["innovation"] * torch.tensor([0.0, 1.0])
+        return {k: found[k].double() for k in list(found)[:n_blocks]}
+
+    first, second, new = blocks(n), blocks(n + 1), blocks(500)
+    if kind == "bad":
+        for i, bad in enumerate((math.nan, math.inf, -math.inf)):
+            new["innovation"][3 * i, 1] = bad
+    weights = {"output": 2.0}
+    one, other = Fusion(first, second, weights), BlockByBlock(first, second, weights)
+    assert torch.equal(one.normal_scores, other.normal_scores)
+    expected = other.score(new)
+    p_values = conformal_p_values(other.normal_scores, expected)
+    assert torch.equal(one.score(new), expected)
+    assert torch.equal(one.p_values(expected), p_values)
+    scores, p, layers = one.judge(torch.cat(list(new.values()), dim=1))
+    assert torch.equal(scores, expected)
+    assert torch.equal(p, p_values)
+    ranks = [conformal_p_values(first[k], new[k]) for k in new]
+    assert torch.equal(layers, torch.cat(ranks, dim=1))
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
 def test_level_by_enumeration(n):
     """All orders of n + 1 samples given the first half: P(p <= a) <= a for every a, with ties."""
@@ -258,6 +335,7 @@ def test_bad_halves_are_refused():
         ({"a": torch.empty(0, 2)}, half, "at least one"),
         (half, {"a": torch.rand(9, 3)}, r"\(9, 2\) and \(9, 3\)"),
         ({"a": torch.rand(9)}, {"a": torch.rand(9)}, r"\(n, K\)"),
+        (half | {"b": torch.rand(8, 1)}, half | {"b": torch.rand(9, 1)}, "as many samples"),
     ]:
         with pytest.raises(CalibrationError, match=text):
             Fusion(first, second)
