@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from deepdrift.errors import ReferenceFileError
+from deepdrift.scores.chain import ChainSums
 from deepdrift.scores.distance import LayerDistance
-from deepdrift.scores.innovation import Innovation, StepPredictor
 from deepdrift.states.layers import find_layer
 from deepdrift.states.storage import read_tensors, write_tensors
 
-FORMAT = "deepdrift-reference-1"
+FORMAT = "deepdrift-reference-2"
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,17 @@ class Reference:
     Attributes
     ----------
     fingerprint : Fingerprint
-    innovation, distance, output : Innovation, LayerDistance, LayerDistance or None
-        Fitted sums; None where the score does not use them. ``output`` is of the output layer.
+    sums : ChainSums or None
+        Fitted sums of the layers; None where the score does not use them.
     calibration : dict of str to Tensor
         Scores of normal samples that were not fitted on: ``"first.<block>"`` and
         ``"second.<block>"``, each ``(n, K)``, or ``"velocity"`` ``(n,)``.
+    output : LayerDistance or None
+        Fitted sums of the output layer.
     """
 
     fingerprint: Fingerprint
-    innovation: Innovation | None = None
-    distance: LayerDistance | None = None
+    sums: ChainSums | None = None
     calibration: dict[str, Tensor] = field(default_factory=dict)
     output: LayerDistance | None = None
 
@@ -108,17 +109,14 @@ class Reference:
             return replace(self, calibration=pooled)
         return Reference(
             self.fingerprint,
-            self.innovation and other.innovation and self.innovation.merge(other.innovation),
-            self.distance and other.distance and self.distance.merge(other.distance),
+            self.sums and other.sums and self.sums.merge(other.sums),
             output=self.output and other.output and self.output.merge(other.output),
         )
 
     def _fitted_tensors(self) -> dict[str, Tensor]:
         tensors = {}
-        for i, step in enumerate(self.innovation.steps.values() if self.innovation else ()):
-            tensors |= {f"innovation.{i}.{k}": v for k, v in step.to_tensors().items()}
-        if self.distance is not None:
-            tensors |= {f"distance.{k}": v for k, v in self.distance.to_tensors().items()}
+        if self.sums is not None:
+            tensors |= {f"sums.{k}": v for k, v in self.sums.to_tensors().items()}
         if self.output is not None:
             tensors |= {f"output.{k}": v for k, v in self.output.to_tensors().items()}
         return tensors
@@ -150,7 +148,12 @@ class Reference:
         path = Path(path)
         if header is None or header.get("format") != FORMAT:
             found = "no deepdrift header" if header is None else header.get("format")
-            raise ReferenceFileError(f"path: {path.name}: expected {FORMAT!r}, found {found!r}")
+            remedy = (
+                "" if header is None else "; it is of another version: calibrate again and save"
+            )
+            raise ReferenceFileError(
+                f"path: {path.name}: expected {FORMAT!r}, found {found!r}{remedy}"
+            )
         if header.pop("sha256", None) != _digest(tensors, header):
             raise ReferenceFileError(
                 f"path: {path.name} is damaged: its content does not match the stored checksum; "
@@ -167,18 +170,12 @@ class Reference:
         def part(prefix: str) -> dict[str, Tensor]:
             return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
 
-        layers, innovation, distance = fingerprint.layers, None, None
-        if part("innovation."):
-            innovation = Innovation()
-            for i, (a, b) in enumerate(zip(layers, layers[1:], strict=False)):
-                step = StepPredictor.from_tensors(part(f"innovation.{i}."))
-                innovation.steps[f"{a}->{b}"], innovation.ridge = step, step.ridge
-        if part("distance."):
-            distance = LayerDistance.from_tensors(part("distance."), list(layers))
-        output = None
+        sums = output = None
+        if part("sums."):
+            sums = ChainSums.from_tensors(part("sums."), list(fingerprint.layers))
         if part("output."):
             output = LayerDistance.from_tensors(part("output."), [fingerprint.output_layer])
-        return cls(fingerprint, innovation, distance, part("calibration."), output)
+        return cls(fingerprint, sums, part("calibration."), output)
 
 
 def _digest(tensors: dict[str, Tensor], header: dict[str, Any]) -> str:

@@ -22,9 +22,12 @@ from deepdrift.evidence import calibration as cal
 from deepdrift.evidence.drift import Drift
 from deepdrift.evidence.fusion import Fusion
 from deepdrift.monitor.results import Calibration, Reading
-from deepdrift.scores.distance import LayerDistance, check_labels, relative_distance
+from deepdrift.monitor.stream import PIECE, ScoreStream, split_rows
+from deepdrift.scores.chain import ChainSums
+from deepdrift.scores.distance import LayerDistance, check_labels
 from deepdrift.scores.innovation import Innovation
 from deepdrift.scores.moments import finite_samples
+from deepdrift.scores.plan import Plan
 from deepdrift.scores.velocity import as_states, spatial_velocity
 
 SCORES = {
@@ -33,10 +36,12 @@ SCORES = {
     "distance": ("distance",),
     "velocity": (),
 }
+BLOCKS = ("innovation", "distance", "output")  # in the order of the columns of all scores
 # What the output says counts as much as innovation and distance, which see the layers, together.
 BLOCK_WEIGHTS = {"output": 2.0}
 METHODS = ("conformal", "quantile", "iqr")
 SAMPLES_PER_CLASS = 5  # with fewer labelled samples than this, class means are noise
+_ROWS = 4096  # samples that are copied at one time
 
 States = dict[str, Tensor]
 
@@ -87,10 +92,10 @@ class StateScorer:
         self.output_layer = output_layer
         self.method = "conformal"
         self.widths: dict[str, int] = {}
-        self.innovation: Innovation | None = None
-        self.distance: LayerDistance | None = None
+        self.sums: ChainSums | None = None
         self.output: LayerDistance | None = None
-        self._whole: tuple[LayerDistance, LayerDistance] | None = None  # output, as one class
+        self._plan: Plan | None = None
+        self._columns: dict[str, slice] = {}
         self.calibration_scores: dict[str, Tensor] = {}
         self.calibration: Calibration | None = None
         self._fusion: Fusion | None = None
@@ -110,6 +115,17 @@ class StateScorer:
             raise NotFittedError("score: calibrate on normal data first")
         return self._normal
 
+    @property
+    def innovation(self) -> Innovation | None:
+        """A stand-alone copy of what is known about the steps, if the score uses it."""
+        return self.sums.innovation() if self.sums is not None and self.sums.with_steps else None
+
+    @property
+    def distance(self) -> LayerDistance | None:
+        """A stand-alone copy of what is known about the layers, if the score uses it."""
+        used = self.sums is not None and "distance" in SCORES[self.score_name]
+        return self.sums.distance() if used else None
+
     def partial_fit(self, states: States, labels: Tensor | None = None) -> StateScorer:
         """Learn from normal states; keeps sums only and drops an earlier calibration.
 
@@ -118,21 +134,19 @@ class StateScorer:
         """
         states, output = self._split(states)
         self._check_layers(states)
-        innovation, distance, known = self.innovation, self.distance, self.output
+        sums, known = self.sums, self.output
         if self._own_fit:  # what `calibrate` fitted for itself is no beginning
-            innovation = distance = known = None
+            sums = known = None
         else:
             self._check_widths(states)
         blocks = SCORES[self.score_name]
-        if "distance" in blocks:
-            fresh = LayerDistance().fit(states, labels)
-            distance = fresh if distance is None else distance.merge(fresh)
-        if "innovation" in blocks and len(states) > 1:
-            innovation = (innovation or Innovation()).partial_fit(states)
         if output:
             fresh = LayerDistance().fit(output, labels)
             known = fresh if known is None else known.merge(fresh)
-        self.innovation, self.distance, self.output = innovation, distance, known
+        if blocks:
+            sums = ChainSums("innovation" in blocks) if sums is None else sums
+            sums.add(states, labels if "distance" in blocks else None)
+        self.sums, self.output, self._plan = sums, known, None
         self.widths = {k: v.shape[1] for k, v in states.items()}
         self.calibration_scores, self.calibration, self._own_fit = {}, None, False
         return self
@@ -151,17 +165,14 @@ class StateScorer:
             Too few samples for alpha (the message says how many are needed), non-finite states,
             or an unknown method.
         """
-        if method not in METHODS:
-            raise CalibrationError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")
+        _check_method(method)
         states = {k: finite_samples(v, f"layer {k!r}") for k, v in as_states(states).items()}
         layers, _ = self._split(states)
         self._check_layers(layers)
         own_fit = self._own_fit or not self.fitted
         n = len(next(iter(states.values())))
         labels = None if labels is None else check_labels(labels, n)
-        rows_fit, first, second = split_rows(
-            n, self.alpha, self._n_parts(own_fit), n_tails=self._n_tails
-        )
+        fit, first, second = split_rows(n, self.alpha, self._n_parts(own_fit), self._n_tails)
 
         def rows(index: Tensor) -> States:
             return {k: v[index.to(v.device)] for k, v in states.items()}
@@ -169,24 +180,63 @@ class StateScorer:
         if own_fit:
             if self.score_name == "velocity":
                 self._peak_velocity(layers)  # or the error, before anything is forgotten
-            fit_labels = None if labels is None or not len(rows_fit) else labels[rows_fit]
-            self.partial_fit(rows(rows_fit) if len(rows_fit) else states, fit_labels)
+            self._own_fit = True  # the first of these calls forgets
+            for part in (fit if len(fit) else torch.arange(n)).split(_ROWS):
+                self.partial_fit(rows(part), None if labels is None else labels[part])
             self._own_fit = True
-        self._check_widths(layers)
-        distance = self.distance
-        if distance is not None and distance.n_samples < SAMPLES_PER_CLASS * distance.n_classes:
-            self.distance, self.output = distance.pooled(), self.output and self.output.pooled()
-        if self.score_name == "velocity":
-            scores = {"velocity": self._peak_velocity(layers)}
+        stream = self.stream()
+        if own_fit and len(fit):
+            order = torch.cat([first, second])
+            first, second = torch.arange(len(order)).split([len(first), len(second)])
         else:
-            halves = {"first": rows(first), "second": rows(second)}
-            scores = {
-                f"{half}.{block}": values
-                for half, part in halves.items()
-                for block, values in self._block_scores(part).items()
-            }
-            scores |= NormalShape.of(self._split(halves["second"])[0]).to_tensors()
-        return self.set_calibration(scores, method)
+            order = torch.arange(n)
+        for part in order.split(PIECE):
+            stream.add(rows(part))
+        return self._calibrated(stream, first, second, method)
+
+    def stream(self) -> ScoreStream:
+        """Take normal states batch by batch after `partial_fit`: only their scores are kept.
+
+        Hand it to `finish`. Scores and threshold are bit for bit those of `calibrate` on all rows.
+
+        Raises
+        ------
+        NotFittedError
+            Before `partial_fit`.
+        """
+        if not self.fitted:
+            raise NotFittedError("score: a stream is scored after partial_fit on other normal data")
+        sums = self.sums
+        if sums is not None and sums.n < SAMPLES_PER_CLASS * sums.n_classes:
+            self.sums, self.output = sums.pooled(), self.output and self.output.pooled()
+            self._plan = None
+        return ScoreStream(self._normal_scores, list(self.widths))
+
+    def finish(self, stream: ScoreStream, method: str = "conformal") -> Calibration:
+        """`calibrate` with what a stream of normal states has scored."""
+        _check_method(method)
+        parts = split_rows(stream.n, self.alpha, self._n_parts(own_fit=False), self._n_tails)
+        return self._calibrated(stream, *parts[1:], method)
+
+    def _normal_scores(self, states: States) -> Tensor:
+        layers, _ = self._split(states)
+        self._check_widths(layers)
+        if self.score_name == "velocity":
+            return self._peak_velocity(layers)
+        return self._matrix(states)
+
+    def _calibrated(
+        self, stream: ScoreStream, first: Tensor, second: Tensor, method: str
+    ) -> Calibration:
+        done = stream.finish()
+        if self.score_name == "velocity":
+            return self.set_calibration({"velocity": done.scores}, method)
+        scores = {
+            f"{half}.{block}": done.scores[index, columns]
+            for half, index in (("first", first), ("second", second))
+            for block, columns in self._columns.items()
+        }
+        return self.set_calibration(scores | done.shape(second).to_tensors(), method)
 
     def set_calibration(self, scores: dict[str, Tensor], method: str) -> Calibration:
         """Take over calibration scores, as `calibrate` makes them and references store them."""
@@ -195,8 +245,8 @@ class StateScorer:
             fusion, normal = None, scores["velocity"]
         else:
             first, second = (
-                {k[len(half) :]: v for k, v in scores.items() if k.startswith(half)}
-                for half in ("first.", "second.")
+                {k: scores[f"{half}.{k}"] for k in BLOCKS if f"{half}.{k}" in scores}
+                for half in ("first", "second")
             )
             fusion = Fusion(first, second, BLOCK_WEIGHTS)
             normal = fusion.normal_scores
@@ -208,14 +258,13 @@ class StateScorer:
         }[method]()
         quartiles = torch.quantile(normal, torch.tensor([0.25, 0.75], dtype=torch.float64))
         q25, q75 = quartiles.tolist()
-        steps = self.innovation.steps.values() if self.innovation else ()
-        counts = [part.n_samples for part in (*steps, self.distance) if part is not None]
+        sums = self.sums
         self._fusion, self._normal, self._drift, self.method = fusion, normal, drift, method
         self.calibration_scores = scores
         self.calibration = Calibration(
             n_samples=len(normal),
-            n_fit=max(counts, default=0),
-            n_classes=self.distance.n_classes if self.distance else 1,
+            n_fit=0 if sums is None else sums.n,
+            n_classes=1 if sums is None else sums.n_classes,
             alpha=self.alpha,
             method=method,
             threshold=threshold,
@@ -226,7 +275,26 @@ class StateScorer:
             iqr=q75 - q25,
             iqr_threshold=cal.iqr_threshold(normal),
         )
+        self.prepare()
         return self.calibration
+
+    def prepare(self) -> None:
+        """Solve for what reading needs, unless it is done: then the first read costs no more."""
+        if self._plan is not None or not self.fitted:
+            return
+        distances, steps, extra = [], [], []
+        blocks = SCORES[self.score_name]
+        if self.sums is not None:
+            distances, steps = self.sums.maps(with_distances="distance" in blocks)
+        if self.output is not None and self.output.n_classes > 1:
+            extra = [part.maps()[0] for part in (self.output, self.output.pooled())]
+        start, self._columns = 0, {}
+        widths = len(steps), len(distances), len(extra[:1])
+        for name, width in zip(BLOCKS, widths, strict=True):
+            if width:
+                self._columns[name] = slice(start, start + width)
+            start += width
+        self._plan = Plan(distances, steps, extra, n_layers=len(self.widths))
 
     def read(self, states: States) -> Reading:
         """Scores, p-values and decisions for states ``(N, D_l)`` of the calibrated layers.
@@ -245,20 +313,19 @@ class StateScorer:
         self._check_widths(layers)
         if not len(next(iter(states.values()))):
             raise StateError("batch: expected at least one sample, got none")
-        blocks, layer_p_values = self._block_scores(states), {}
+        matrix, layer_p_values = self._matrix(states), {}
         if self._fusion is None:
             score = self._peak_velocity(layers)
             p_values = cal.conformal_p_values(self._normal, score, "two-sided")
         else:
-            layer_p_values = {k: self._fusion.layer_p_values(k, v) for k, v in blocks.items()}
-            score = self._fusion.score(blocks, layer_p_values)
-            p_values = self._fusion.p_values(score)
+            score, p_values, ranks = self._fusion.judge(matrix)
+            layer_p_values = self._blocks(ranks)
         # a NaN in one layer may be hidden from the others (ReLU, pooling): the sample is invalid
-        invalid = _invalid_rows(states)
+        invalid = self._invalid_rows(states, matrix)
         if invalid:
             rows = torch.stack(list(invalid.values())).any(dim=0)
             score, p_values = score.masked_fill(rows, math.inf), p_values.masked_fill(rows, 0.0)
-        score = torch.where(score.isnan(), math.inf, score)
+            score = torch.where(score.isnan(), math.inf, score)
         if self.method == "conformal":
             flagged = p_values <= self.alpha + 1e-12
         else:
@@ -267,7 +334,7 @@ class StateScorer:
             score=score,
             p_values=p_values,
             flagged=flagged,
-            blocks=blocks,
+            blocks=self._blocks(matrix),
             layer_p_values=layer_p_values,
             invalid_layers=tuple(invalid),
             layers=tuple(layers),
@@ -309,8 +376,9 @@ class StateScorer:
         self._check_widths(self._split(states)[0])
         if not len(next(iter(states.values()))):
             raise StateError("batch: expected at least one sample, got none")
-        layers, fused = self._drift.per_sample(self._block_scores(states))
-        for name, bad in _invalid_rows(states).items():
+        matrix = self._matrix(states)
+        layers, fused = self._drift.per_sample(self._blocks(matrix))
+        for name, bad in self._invalid_rows(states, matrix).items():
             if name in self.widths:
                 layers[bad, list(self.widths).index(name)] = math.inf
             fused = fused.masked_fill(bad, math.inf)
@@ -338,16 +406,27 @@ class StateScorer:
             )
         return {k: v for k, v in states.items() if k != name}, {name: states[name]}
 
-    def _block_scores(self, states: States) -> dict[str, Tensor]:
-        parts = {"innovation": self.innovation, "distance": self.distance}
+    def _blocks(self, matrix: Tensor) -> dict[str, Tensor]:
+        return {name: matrix[:, columns] for name, columns in self._columns.items()}
+
+    def _matrix(self, states: States) -> Tensor:
+        """Scores ``(N, K)`` of the steps, the layers and the output: see ``_columns``."""
+        self.prepare()
         layers, output = self._split(states)
         with torch.autocast(next(iter(states.values())).device.type, enabled=False):
-            blocks = {k: part.score(layers) for k, part in parts.items() if part is not None}
-            if output and self.output is not None and self.output.n_classes > 1:
-                if self._whole is None or self._whole[0] is not self.output:
-                    self._whole = self.output, self.output.pooled()
-                blocks["output"] = relative_distance(self.output, output, self._whole[1])
-        return blocks
+            found = self._plan.squared([*layers.values(), *output.values()])
+        if "output" not in self._columns:
+            return found
+        relative = found[:, -2:-1] - found[:, -1:]
+        return torch.cat([found[:, :-2], relative.nan_to_num(math.inf, math.inf)], dim=1)
+
+    def _invalid_rows(self, states: States, matrix: Tensor) -> dict[str, Tensor]:
+        """Layers with NaN or infinity -> which samples ``(N,)`` hold them."""
+        read = len(states) if "output" in self._columns else len(self.widths)
+        if matrix.shape[1] and read == len(states) and math.isfinite(matrix.sum()):
+            return {}  # the usual case: every state went into a finite score
+        rows = {k: (~torch.isfinite(v)).any(dim=1).cpu() for k, v in states.items()}
+        return {k: row for k, row in rows.items() if bool(row.any())}
 
     def _peak_velocity(self, states: States) -> Tensor:
         return spatial_velocity(states, self.across_widths).amax(dim=1).double().cpu()
@@ -368,34 +447,6 @@ class StateScorer:
             )
 
 
-def _invalid_rows(states: States) -> dict[str, Tensor]:
-    """Layers with NaN or infinity -> which samples ``(N,)`` hold them."""
-    if bool(torch.isfinite(torch.cat(list(states.values()), dim=1)).all()):  # the usual case
-        return {}
-    rows = {k: (~torch.isfinite(v)).any(dim=1).cpu() for k, v in states.items()}
-    return {k: row for k, row in rows.items() if bool(row.any())}
-
-
-def split_rows(
-    n: int, alpha: float, n_parts: int, n_tails: int = 1
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Row numbers to fit on, and of the two calibration halves: a function of ``n`` alone.
-
-    Four parts: half for fitting, a quarter for each half. Two parts: none for fitting. One: as
-    two, but it is the whole set that must support alpha. With two tails each gets alpha / 2.
-
-    Examples
-    --------
-    >>> [len(part) for part in split_rows(100, alpha=0.05, n_parts=4)]
-    [50, 25, 25]
-    """
-    needed = n_parts * cal.required_samples(alpha / n_tails)
-    if n < needed:
-        raise CalibrationError(
-            f"{n} normal samples cannot support a false-alarm rate of {alpha:g}: at least {needed} "
-            f"are needed ({n_parts} x ({n_tails} / alpha - 1)), or a larger alpha"
-        )
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(n))
-    n_fit = n // 2 if n_parts == 4 else 0
-    half = (n - n_fit) // 2
-    return order[:n_fit], order[n_fit : n_fit + half], order[n_fit + half :]
+def _check_method(method: str) -> None:
+    if method not in METHODS:
+        raise CalibrationError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")

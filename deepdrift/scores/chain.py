@@ -224,12 +224,16 @@ class ChainSums:
 
     # What follows from the sums
 
-    def maps(self, ridge: float = 1e-3) -> tuple[list[DistanceMap], list[StepMap]]:
+    def maps(
+        self, ridge: float = 1e-3, with_distances: bool = True
+    ) -> tuple[list[DistanceMap], list[StepMap]]:
         """Distance map of every layer and step map of every step, solved in float64."""
         distances, steps, before = [], [], None
         for i, layer in enumerate(self._layers.values()):
             mean, covariance = layer.mean(self.n), layer.comoment(self.n) / self.n
-            if self.labels is None:
+            if not with_distances:
+                pass
+            elif self.labels is None:
                 counts = torch.tensor([self.n])
                 distances.append(distance_map(counts, mean[None], covariance * self.n))
             else:

@@ -14,7 +14,7 @@ from deepdrift.errors import CalibrationError
 
 SHRINKAGE_FLOOR = 1e-3  # relative to the mean variance; keeps dead channels finite
 ROUNDING = 32.0  # units of float32 rounding by which the same state differs between batch sizes
-_VARIANCE_FLOOR = 1e-30  # for a state that is always zero
+_VARIANCE_FLOOR = 1e-36  # for a state that is always zero
 _FLOAT32_EPS = torch.finfo(torch.float32).eps
 
 

@@ -154,7 +154,7 @@ def test_one_more_unusual_sample_raises_the_drift():
 def test_a_layer_counts_its_distance_and_the_step_into_it():
     """By hand from the fusion: the first layer has no step, each other one has."""
     scorer = calibrated()
-    blocks = scorer._block_scores(chain(6, 7))
+    blocks = scorer.read(chain(6, 7)).blocks
     evidence = {
         k: scorer._fusion.layer_evidence(k, v, scorer._fusion.layer_p_values(k, v))
         for k, v in blocks.items()

@@ -10,6 +10,7 @@ from deepdrift import Innovation, LayerDistance
 from deepdrift.errors import DeepDriftError, ReferenceFileError
 from deepdrift.monitor.reference import Fingerprint, Reference
 from deepdrift.monitor.scorer import StateScorer
+from deepdrift.scores.chain import ChainSums
 
 PRINT = Fingerprint(("a", "b", "c"), (4, 4, 3), (20, 20, 15), "mean", None, "fused")
 
@@ -27,19 +28,23 @@ def states_of(n, seed=0):
 def reference(seed=0, calibration_seed=None, n_classes=3):
     states = states_of(120, seed)
     labels = torch.arange(120) % n_classes
-    fitted = Reference(PRINT, Innovation().fit(states), LayerDistance().fit(states, labels))
+    fitted = Reference(PRINT, ChainSums().add(states, labels))
     if calibration_seed is None:
         return fitted
     scorer = StateScorer(alpha=0.1)
     scorer.partial_fit(states, labels)
     scorer.calibrate(states_of(60, calibration_seed))
-    return Reference(PRINT, scorer.innovation, scorer.distance, scorer.calibration_scores)
+    return Reference(PRINT, scorer.sums, scorer.calibration_scores)
 
 
 def same_scores(one, two):
     new = states_of(20, 77)
-    return torch.equal(one.innovation.score(new), two.innovation.score(new)) and torch.equal(
-        one.distance.score(new), two.distance.score(new)
+    return all(
+        torch.equal(a.score(new), b.score(new))
+        for a, b in (
+            (one.sums.innovation(), two.sums.innovation()),
+            (one.sums.distance(), two.sums.distance()),
+        )
     )
 
 
@@ -55,18 +60,33 @@ def test_round_trip_through_a_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["r.safetensors"]  # no temporary file is left
     states = states_of(30, 9)
     for part in (found, mine):  # what was loaded goes on learning
-        part.innovation.partial_fit(states)
+        part.sums.add(states, torch.arange(30) % 5)
     assert same_scores(found, mine)
 
 
-@pytest.mark.parametrize("parts", [("innovation",), ("distance",), ()])
-def test_parts_that_were_not_fitted_stay_away(tmp_path, parts):
-    whole = reference()
-    mine = Reference(PRINT, **{k: getattr(whole, k) for k in parts})
-    mine.save(tmp_path / "r")
+@pytest.mark.parametrize("sums", [ChainSums(with_steps=False), ChainSums(), None])
+def test_parts_that_were_not_fitted_stay_away(tmp_path, sums):
+    sums = sums and sums.add(states_of(50))
+    Reference(PRINT, sums).save(tmp_path / "r")
     found, _ = Reference.load(tmp_path / "r")
-    assert (found.innovation is None) == ("innovation" not in parts)
-    assert (found.distance is None) == ("distance" not in parts)
+    if sums is None:
+        assert found.sums is None
+        return
+    assert found.sums.with_steps == sums.with_steps
+    assert found.sums.n_classes == 1
+
+
+def test_a_file_is_at_least_two_and_a_half_times_smaller_than_the_former_format(tmp_path):
+    """That held each covariance with the step before, with the step behind, and by itself."""
+    g = torch.Generator().manual_seed(0)
+    states = {k: torch.randn(200, 96, generator=g) for k in "abcd"}
+    former = 8 * (3 * (2 * 96) ** 2 + 4 * 96**2)
+    for labels in (None, torch.arange(200) % 10):
+        sums = ChainSums().add(states, labels)
+        Reference(
+            Fingerprint(tuple("abcd"), (96,) * 4, (0,) * 4, "mean", None, "fused"), sums
+        ).save(tmp_path / "r")
+        assert 2.5 * (tmp_path / "r").stat().st_size < former
 
 
 def test_one_flipped_bit_anywhere_is_noticed(tmp_path):
@@ -111,30 +131,32 @@ def test_truncated_missing_and_foreign_files_are_refused(tmp_path):
         Reference.load(path)
     from safetensors.torch import save_file
 
-    for metadata in (None, {"deepdrift": json.dumps({"format": "deepdrift-reference-99"})}):
+    for name in (None, "deepdrift-reference-1", "deepdrift-reference-99"):
+        metadata = name and {"deepdrift": json.dumps({"format": name})}
         save_file({"x": torch.zeros(2)}, path, metadata=metadata)
-        with pytest.raises(ReferenceFileError, match="expected 'deepdrift-reference-1'"):
+        with pytest.raises(ReferenceFileError, match="expected 'deepdrift-reference-2'") as caught:
             Reference.load(path)
+        assert ("calibrate again" in str(caught.value)) == (name is not None)
 
 
 def test_shards_merge_into_the_fit_on_all():
     shards = [(states_of(50, s), torch.arange(50) % (2 + s)) for s in (1, 2, 3)]  # other classes
-    parts = [Reference(PRINT, Innovation().fit(z), LayerDistance().fit(z, y)) for z, y in shards]
+    parts = [Reference(PRINT, ChainSums().add(z, y)) for z, y in shards]
     merged = parts[0].merge(parts[1]).merge(parts[2])
     z = {k: torch.cat([part[k] for part, _ in shards]) for k in "abc"}
     y = torch.cat([labels for _, labels in shards])
     new, innovation, distance = states_of(20, 8), Innovation().fit(z), LayerDistance().fit(z, y)
-    assert torch.allclose(merged.innovation.score(new), innovation.score(new), rtol=1e-5)
-    assert torch.allclose(merged.distance.score(new), distance.score(new), rtol=1e-5)
-    assert merged.distance.n_classes == 5
+    assert torch.allclose(merged.sums.innovation().score(new), innovation.score(new), rtol=1e-5)
+    assert torch.allclose(merged.sums.distance().score(new), distance.score(new), rtol=1e-5)
+    assert merged.sums.n_classes == 5
     other_way = parts[2].merge(parts[0].merge(parts[1]))
-    assert torch.allclose(other_way.distance.score(new), distance.score(new), rtol=1e-5)
+    assert torch.allclose(other_way.sums.distance().score(new), distance.score(new), rtol=1e-5)
 
 
 def test_merging_different_sums_drops_scores_that_belong_to_the_old_ones():
     merged = reference(1, calibration_seed=5).merge(reference(2, calibration_seed=6))
     assert merged.calibration == {}
-    assert merged.distance.n_samples == 240
+    assert merged.sums.n == 240
 
 
 def test_workers_that_share_a_fit_pool_their_calibration():
