@@ -132,15 +132,16 @@ class Fusion:
         p = torch.cat([layer_p_values[name] for name in self._columns], dim=1)
         return self._score(scores, p, False)
 
-    def judge(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def judge(self, scores: Tensor, finite: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """All at once: combined scores ``(N,)``, their p-values, and p-values ``(N, K)`` of layers.
 
         Parameters
         ----------
         scores : Tensor, shape (N, K), float64
             The columns of all blocks, in their order.
+        finite : bool
+            Whether all are known to be finite: the same numbers, sooner.
         """
-        finite = math.isfinite(scores.sum())
         layers = self._layer_p(scores, finite)
         combined = self._score(scores, layers, finite)
         return combined, self.p_values(combined), layers

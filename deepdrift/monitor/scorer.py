@@ -132,7 +132,7 @@ class StateScorer:
         Labels count if every call brings them and if, at the end, there are `SAMPLES_PER_CLASS`
         per class on average; else all data form one class.
         """
-        states, output = self._split(states)
+        states, output = self._split(as_states(states))
         self._check_layers(states)
         sums, known = self.sums, self.output
         if self._own_fit:  # what `calibrate` fitted for itself is no beginning
@@ -219,11 +219,11 @@ class StateScorer:
         return self._calibrated(stream, *parts[1:], method)
 
     def _normal_scores(self, states: States) -> Tensor:
-        layers, _ = self._split(states)
+        layers, output = self._split(states)
         self._check_widths(layers)
         if self.score_name == "velocity":
             return self._peak_velocity(layers)
-        return self._matrix(states)
+        return self._matrix(layers | output)[0]
 
     def _calibrated(
         self, stream: ScoreStream, first: Tensor, second: Tensor, method: str
@@ -295,6 +295,7 @@ class StateScorer:
                 self._columns[name] = slice(start, start + width)
             start += width
         self._plan = Plan(distances, steps, extra, n_layers=len(self.widths))
+        self._plan.lay_out(torch.device("cpu"))
 
     def read(self, states: States) -> Reading:
         """Scores, p-values and decisions for states ``(N, D_l)`` of the calibrated layers.
@@ -308,23 +309,21 @@ class StateScorer:
         """
         if self.calibration is None:
             raise NotFittedError("score: calibrate on normal data first")
-        states = as_states(states)
-        layers, _ = self._split(states)
-        self._check_widths(layers)
-        if not len(next(iter(states.values()))):
-            raise StateError("batch: expected at least one sample, got none")
-        matrix, layer_p_values = self._matrix(states), {}
+        states = self._checked(states)
+        matrix, finite = self._matrix(states)
+        layer_p_values = {}
         if self._fusion is None:
-            score = self._peak_velocity(layers)
+            score = self._peak_velocity(states)
             p_values = cal.conformal_p_values(self._normal, score, "two-sided")
+            finite = bool(score.isfinite().all()) and len(states) == len(self.widths)
         else:
-            score, p_values, ranks = self._fusion.judge(matrix)
+            score, p_values, ranks = self._fusion.judge(matrix, finite)
             layer_p_values = self._blocks(ranks)
-        # a NaN in one layer may be hidden from the others (ReLU, pooling): the sample is invalid
-        invalid = self._invalid_rows(states, matrix)
-        if invalid:
+        invalid = {} if finite else _invalid_rows(states)
+        if invalid:  # others may hide the NaN of one layer (ReLU, pooling): the sample is invalid
             rows = torch.stack(list(invalid.values())).any(dim=0)
             score, p_values = score.masked_fill(rows, math.inf), p_values.masked_fill(rows, 0.0)
+        if not finite:
             score = torch.where(score.isnan(), math.inf, score)
         if self.method == "conformal":
             flagged = p_values <= self.alpha + 1e-12
@@ -337,7 +336,7 @@ class StateScorer:
             blocks=self._blocks(matrix),
             layer_p_values=layer_p_values,
             invalid_layers=tuple(invalid),
-            layers=tuple(layers),
+            layers=tuple(self.widths),
         )
 
     def drift(self, states: States) -> tuple[Tensor, Tensor]:
@@ -361,7 +360,8 @@ class StateScorer:
             return with_probe(self.diagnose(states), self.diagnose(probe))
         drifts, _ = self.drift(states)
         shape = NormalShape.from_tensors(self.calibration_scores, list(self.widths))
-        rows = zip(self._split(states)[0].items(), drifts.tolist(), strict=True)
+        layers, _ = self._split(as_states(states))
+        rows = zip(layers.items(), drifts.tolist(), strict=True)
         return diagnose_drift(
             [LayerEvidence(k, z, *shape.compare(k, state)) for (k, state), z in rows]
         )
@@ -372,13 +372,10 @@ class StateScorer:
             raise NotFittedError("drift: calibrate on normal data first")
         if self._drift is None:
             raise StateError("drift: score='velocity' has none; use 'fused'")
-        states = as_states(states)
-        self._check_widths(self._split(states)[0])
-        if not len(next(iter(states.values()))):
-            raise StateError("batch: expected at least one sample, got none")
-        matrix = self._matrix(states)
+        states = self._checked(states)
+        matrix, finite = self._matrix(states)
         layers, fused = self._drift.per_sample(self._blocks(matrix))
-        for name, bad in self._invalid_rows(states, matrix).items():
+        for name, bad in ({} if finite else _invalid_rows(states)).items():
             if name in self.widths:
                 layers[bad, list(self.widths).index(name)] = math.inf
             fused = fused.masked_fill(bad, math.inf)
@@ -396,7 +393,7 @@ class StateScorer:
 
     def _split(self, states: States) -> tuple[States, States]:
         """The watched layers, and the output layer if there is one."""
-        states, name = as_states(states), self.output_layer
+        name = self.output_layer
         if name is None:
             return states, {}
         if name not in states:
@@ -409,27 +406,35 @@ class StateScorer:
     def _blocks(self, matrix: Tensor) -> dict[str, Tensor]:
         return {name: matrix[:, columns] for name, columns in self._columns.items()}
 
-    def _matrix(self, states: States) -> Tensor:
-        """Scores ``(N, K)`` of the steps, the layers and the output: see ``_columns``."""
-        self.prepare()
-        layers, output = self._split(states)
-        with torch.autocast(next(iter(states.values())).device.type, enabled=False):
-            found = self._plan.squared([*layers.values(), *output.values()])
-        if "output" not in self._columns:
-            return found
-        relative = found[:, -2:-1] - found[:, -1:]
-        return torch.cat([found[:, :-2], relative.nan_to_num(math.inf, math.inf)], dim=1)
+    def _checked(self, states: States) -> States:
+        """States of the calibrated layers, then that of the output layer; at least one sample."""
+        layers, output = self._split(as_states(states))
+        self._check_widths(layers)
+        if not len(next(iter(layers.values()))):
+            raise StateError("batch: expected at least one sample, got none")
+        return layers | output if output else layers
 
-    def _invalid_rows(self, states: States, matrix: Tensor) -> dict[str, Tensor]:
-        """Layers with NaN or infinity -> which samples ``(N,)`` hold them."""
-        read = len(states) if "output" in self._columns else len(self.widths)
-        if matrix.shape[1] and read == len(states) and math.isfinite(matrix.sum()):
-            return {}  # the usual case: every state went into a finite score
-        rows = {k: (~torch.isfinite(v)).any(dim=1).cpu() for k, v in states.items()}
-        return {k: row for k, row in rows.items() if bool(row.any())}
+    def _matrix(self, states: States) -> tuple[Tensor, bool]:
+        """Scores ``(N, K)`` of steps, layers and output, and whether all states are known finite.
+
+        ``states`` are in the order of `_checked`.
+        """
+        self.prepare()
+        values = list(states.values())
+        if torch.is_autocast_enabled(values[0].device.type):
+            with torch.autocast(values[0].device.type, enabled=False):
+                found, finite = self._plan.read(values)
+        else:
+            found, finite = self._plan.read(values)
+        if "output" not in self._columns:
+            return found, finite and len(values) == len(self.widths)
+        relative = found[:, -2:-1] - found[:, -1:]  # infinite where it cannot be computed
+        relative = relative if finite else relative.nan_to_num(math.inf, math.inf, -math.inf)
+        return torch.cat([found[:, :-2], relative], dim=1), finite
 
     def _peak_velocity(self, states: States) -> Tensor:
-        return spatial_velocity(states, self.across_widths).amax(dim=1).double().cpu()
+        layers = {k: states[k] for k in states if k != self.output_layer}
+        return spatial_velocity(layers, self.across_widths).amax(dim=1).double().cpu()
 
     def _check_layers(self, states: States) -> None:
         if self.score_name in ("innovation", "velocity") and len(states) < 2:
@@ -445,6 +450,12 @@ class StateScorer:
                 f"states: expected layers of widths {self.widths} as fitted, got {widths}; with "
                 "pooling='flatten' the size of the input must not change"
             )
+
+
+def _invalid_rows(states: States) -> dict[str, Tensor]:
+    """Layers with NaN or infinity -> which samples ``(N,)`` hold them."""
+    rows = {k: (~torch.isfinite(v)).any(dim=1).cpu() for k, v in states.items()}
+    return {k: row for k, row in rows.items() if bool(row.any())}
 
 
 def _check_method(method: str) -> None:

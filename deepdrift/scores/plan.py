@@ -79,21 +79,27 @@ class Plan:
 
         NaN or infinite where a state that is read is not finite, or too large.
         """
+        return self.read(states)[0]
+
+    def read(self, states: Sequence[Tensor]) -> tuple[Tensor, bool]:
+        """The same, and whether all of it is finite: then all states that are read are."""
         if not self._jobs:
-            return torch.empty(len(states[0]), 0, dtype=torch.float64)
+            return torch.empty(len(states[0]), 0, dtype=torch.float64), True
         if self._device != states[0].device:
-            self._lay_out(states[0].device)
+            self.lay_out(states[0].device)
         found = [part.squared(states) for part in self._parts]
         columns = found[0] if len(found) == 1 else torch.cat(found, dim=1)
         if self._order is not None:
             columns = columns[:, self._order]
         columns = columns.cpu()
         if math.isfinite(columns.sum()):
-            return columns
+            return columns, True
         # a block of zeros turns one infinite state into NaN everywhere: each layer by itself then
-        return torch.stack([job.squared(states) for job in self._jobs], dim=1).cpu()
+        columns = torch.stack([job.squared(states) for job in self._jobs], dim=1).cpu()
+        return columns, math.isfinite(columns.sum())
 
-    def _lay_out(self, device: torch.device) -> None:
+    def lay_out(self, device: torch.device) -> None:
+        """Build the matrices on a device; `read` does it for a device that is new to it."""
         jobs = [_Job(job.map.to(device), job.reads) for job in self._jobs]
         groups: list[tuple[list[int], int]] = []  # jobs, and the width of the states they end at
         for end in sorted({job.reads[-1] for job in jobs}):

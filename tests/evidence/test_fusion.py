@@ -135,11 +135,12 @@ def test_one_matrix_for_all_blocks_gives_the_same_numbers(n_blocks, n, kind):
     p_values = conformal_p_values(other.normal_scores, expected)
     assert torch.equal(one.score(new), expected)
     assert torch.equal(one.p_values(expected), p_values)
-    scores, p, layers = one.judge(torch.cat(list(new.values()), dim=1))
-    assert torch.equal(scores, expected)
-    assert torch.equal(p, p_values)
-    ranks = [conformal_p_values(first[k], new[k]) for k in new]
-    assert torch.equal(layers, torch.cat(ranks, dim=1))
+    ranks = torch.cat([conformal_p_values(first[k], new[k]) for k in new], dim=1)
+    for finite in (False, True)[: 1 if kind == "bad" else 2]:
+        scores, p, layers = one.judge(torch.cat(list(new.values()), dim=1), finite)
+        assert torch.equal(scores, expected)
+        assert torch.equal(p, p_values)
+        assert torch.equal(layers, ranks)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])
