@@ -1,4 +1,4 @@
-"""What the tests of other people's models share: seeded networks, independent states, right numbers.
+"""What tests on other people's models share: seeded networks, independent states, a right number.
 
 Every right value here is made from the network's own outputs by plain hooks (`outputs_of`) and a
 mean that names its axes; nothing of the package is used to compute what it is compared with.

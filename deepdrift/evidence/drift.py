@@ -15,6 +15,7 @@ layer and for every batch size. That is what an alarm state machine and a diagno
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -79,10 +80,19 @@ class Drift:
     second : mapping of str to Tensor
         Scores of the second calibration half, as given to the fusion.
     n_layers : int
-        Watched layers L; a block with L - 1 columns belongs to the steps into layers 1 to L - 1.
+        Watched layers L.
+    targets : sequence of int, optional
+        Layer that each step leads into; by default 1 to L - 1.
     """
 
-    def __init__(self, fusion: Fusion, second: Blocks, n_layers: int) -> None:
+    def __init__(
+        self,
+        fusion: Fusion,
+        second: Blocks,
+        n_layers: int,
+        targets: Sequence[int] | None = None,
+    ) -> None:
+        self._targets = list(range(1, n_layers) if targets is None else targets)
         self._fusion, self._n_layers = fusion, n_layers
         self.n_samples = len(fusion.normal_scores)
         evidence = self._evidence(second)
@@ -106,5 +116,5 @@ class Drift:
                 continue
             p = self._fusion.layer_p_values(name, scores)
             part = self._fusion.layer_evidence(name, scores, p)
-            total[:, self._n_layers - part.shape[1] :] += part
+            total[:, self._targets if name == "innovation" else slice(None)] += part
         return total

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import threading
@@ -20,9 +21,11 @@ from deepdrift.alarms.events import Event
 from deepdrift.alarms.watch import Status, Watch
 from deepdrift.errors import CalibrationError, NotFittedError, ReferenceFileError, StateError
 from deepdrift.monitor.gather import gather, number_of_batches
-from deepdrift.monitor.reference import Fingerprint, Reference
+from deepdrift.monitor.reference import CALIBRATION, FIT, Fingerprint, Reference, shard_of
 from deepdrift.monitor.results import Calibration, Reading, Velocities
 from deepdrift.monitor.scorer import StateScorer
+from deepdrift.monitor.shards import from_all_ranks, merge, world
+from deepdrift.monitor.weights import other_sizes, other_weights, sketch
 from deepdrift.scores.distance import check_labels
 from deepdrift.scores.innovation import step_names
 from deepdrift.scores.moments import finite_samples
@@ -140,6 +143,7 @@ class DeepDriftMonitor:
         self._forward, self._labels = forward, labels
         self._quiet, self._lock = Quiet(self._network), threading.RLock()
         self._layers = tuple(layers)
+        self._shards: tuple[str, ...] = ()
         self._how = describe(pooling, layout)
         self._projection = Projection(n_channels)
         self._sample_shape: tuple[int, ...] | None = None
@@ -194,6 +198,9 @@ class DeepDriftMonitor:
                 learned = learned or self._new_scorer()
                 learned.partial_fit(states, labels)
             self._scorer, self._fitted_apart, self._watch = learned, True, None
+            self._shards = (self._fit_shard(learned),)
+            if world() > 1:
+                self._adopt(merge(from_all_ranks(self.reference)), self.alpha, learned.method)
         return self
 
     def calibrate(
@@ -227,19 +234,34 @@ class DeepDriftMonitor:
             Too few samples for alpha (the message says how many are needed), an empty loader, or
             normal data with non-finite states. What was learned before is then kept.
         """
-        batches = self._batches(loader, max_batches)
-        if self._fitted_apart:
-            stream = self._scorer.stream()
-            for states, _ in batches:
-                stream.add(states)
-            calibration = self._scorer.finish(stream, method)
-            self._watch = None  # its history is on another scale
-            return calibration
-        states, labels = gather(batches, number_of_batches(loader, max_batches))
-        learned = self._new_scorer()
-        learned.calibrate(states, labels, method)
-        self._scorer, self._watch = learned, None
-        return learned.calibration
+        with self._lock:
+            batches = self._batches(loader, max_batches)
+            if self._fitted_apart:
+                learned = copy.copy(self._scorer)  # who reads meanwhile keeps the old one
+                stream = learned.stream()
+                for states, _ in batches:
+                    stream.add(states)
+                if world() > 1:
+                    stream.take(from_all_ranks(stream.part()))
+                learned.finish(stream, method)
+                fitted = tuple(s for s in self._shards if s.startswith(FIT))
+            elif world() > 1:
+                raise CalibrationError(
+                    "calibrate: in a run of several processes call fit(loader) first, each on its "
+                    "shard; then each calibrates on its own"
+                )
+            else:
+                states, labels = gather(batches, number_of_batches(loader, max_batches))
+                learned = self._new_scorer()
+                learned.calibrate(states, labels, method)
+                fitted = (self._fit_shard(learned),)
+            scores = shard_of(learned.calibration_scores, CALIBRATION)
+            self._scorer, self._watch = learned, None  # its history is on another scale
+            self._shards = (*fitted, scores)
+            return learned.calibration
+
+    def _fit_shard(self, scorer: StateScorer) -> str:
+        return shard_of({} if scorer.sums is None else scorer.sums.to_tensors(), FIT)
 
     # Scoring
 
@@ -386,6 +408,8 @@ class DeepDriftMonitor:
             scorer.sums and scorer.sums.share(),
             scorer.calibration_scores,
             scorer.output,
+            sketch(self._network),
+            self._shards,
         )
 
     @reference.setter
@@ -394,9 +418,7 @@ class DeepDriftMonitor:
             self._adopt(reference, self.alpha, self._scorer.method)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write what was learned as one safetensors file."""
-        if self.calibration is None:
-            raise NotFittedError("monitor: call calibrate(loader) on normal data before save(path)")
+        """Write what was learned, after `fit` or `calibrate`, as one safetensors file."""
         self.reference.save(path, extra={"alpha": self.alpha, "method": self._scorer.method})
 
     def load(self, path: str | os.PathLike[str]) -> DeepDriftMonitor:
@@ -452,6 +474,7 @@ class DeepDriftMonitor:
             raise ReferenceFileError(
                 f"reference: it does not belong to this monitor of {self.arch_name}: {difference}"
             )
+        self._compare_weights(reference)
         if self._recorder.may_change_output:
             self._take_output(theirs.output_layer)
         if spare:
@@ -460,9 +483,32 @@ class DeepDriftMonitor:
         scorer = self._new_scorer(alpha)
         scorer.widths = dict(zip(theirs.layers, theirs.widths, strict=True))
         scorer.sums, scorer.output = reference.sums and reference.sums.share(), reference.output
+        if reference.sums is not None:
+            scorer.breaks = reference.sums.breaks
         if reference.calibration:
             scorer.set_calibration(reference.calibration, method)
         self._scorer, self._fitted_apart, self._watch = scorer, True, None
+        self._shards = reference.shards
+
+    def _compare_weights(self, reference: Reference) -> None:
+        """Refuse a reference of a model of other sizes; say where the weights are others."""
+        mine = sketch(self._network)
+        sizes = other_sizes(mine, reference.weights, reference.fingerprint.layers)
+        if sizes:
+            raise ReferenceFileError(
+                f"reference: it does not belong to this {self.arch_name}: "
+                f"{', '.join(map(repr, sizes[:4]))} have another number of weights"
+            )
+        changed = other_weights(mine, reference.weights)
+        if changed:
+            more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
+            warnings.warn(
+                "reference: it was made with other weights of this model, in "
+                f"{', '.join(map(repr, changed[:4]))}{more}; what is normal for them may not be for "
+                "these: calibrate again",
+                UserWarning,
+                stacklevel=4,
+            )
 
     def _fingerprint(self, widths: dict[str, int]) -> Fingerprint:
         setting = (self._how, self.n_channels, self._scorer.score_name, self.output_layer)
@@ -498,7 +544,7 @@ class DeepDriftMonitor:
                 recorder.drop(left_out)
                 self._layers = tuple(k for k in self._layers if k not in left_out)
         if "" not in current.errors:
-            self._scorer.output_layer = recorder.output
+            self._scorer.output_layer, self._scorer.breaks = recorder.output, recorder.breaks
             self._settled = True
 
     def _say_what_is_read(self, only_the_last: bool) -> None:
@@ -554,7 +600,9 @@ class DeepDriftMonitor:
     def _new_scorer(self, alpha: float | None = None) -> StateScorer:
         old = self._scorer
         alpha = self.alpha if alpha is None else alpha
-        return StateScorer(old.score_name, alpha, old.across_widths, old.output_layer)
+        new = StateScorer(old.score_name, alpha, old.across_widths, old.output_layer)
+        new.breaks = old.breaks
+        return new
 
     def _project(self, states: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The states as the scores see them: wide ones projected, logits as they are."""

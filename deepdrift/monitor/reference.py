@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,12 +19,14 @@ import torch
 from torch import Tensor, nn
 
 from deepdrift.errors import ReferenceFileError
+from deepdrift.monitor.weights import Sketch, other_weights
 from deepdrift.scores.chain import ChainSums
 from deepdrift.scores.distance import LayerDistance
 from deepdrift.states.layers import find_layer
 from deepdrift.states.storage import read_tensors, write_tensors
 
 FORMAT = "deepdrift-reference-2"
+FIT, CALIBRATION = "fit:", "calibration:"  # what a shard was used for
 
 
 @dataclass(frozen=True)
@@ -75,14 +78,20 @@ class Reference:
         ``"second.<block>"``, each ``(n, K)``, or ``"velocity"`` ``(n,)``.
     output : LayerDistance or None
         Fitted sums of the output layer.
+    weights : dict
+        Sketch of the model's weights (`deepdrift.monitor.weights`).
+    shards : tuple of str
+        Digests of the data sets that went in, so that none counts twice.
     """
 
     fingerprint: Fingerprint
     sums: ChainSums | None = None
     calibration: dict[str, Tensor] = field(default_factory=dict)
     output: LayerDistance | None = None
+    weights: Sketch = field(default_factory=dict)
+    shards: tuple[str, ...] = ()
 
-    def merge(self, other: Reference) -> Reference:
+    def merge(self, other: Reference, name: str = "other") -> Reference:
         """Reference of the data of both; neither is changed.
 
         Same sums in both (one fit sent to several workers): their calibration scores are pooled;
@@ -93,25 +102,66 @@ class Reference:
         Raises
         ------
         ReferenceFileError
-            If the fingerprints differ.
+            If the fingerprints or the weights of the models differ, or if a shard that is in both
+            would count twice.
+
+        Warns
+        -----
+        UserWarning
+            If one has labels and the other has none: then all data form one class.
         """
         difference = self.fingerprint.difference(other.fingerprint)
         if difference:
-            raise ReferenceFileError(f"other: belongs to another monitor: {difference}")
+            raise ReferenceFileError(f"{name}: belongs to another monitor: {difference}")
+        changed = other_weights(self.weights, other.weights)
+        if changed:
+            raise ReferenceFileError(
+                f"{name}: was made with other weights of the model, in {', '.join(changed[:4])}; "
+                "fit all shards with the same weights"
+            )
         mine, theirs = self._fitted_tensors(), other._fitted_tensors()
         if mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine):
+            again = [s for s in _own_shards(other) if s in self.shards]
+            if again:
+                raise ReferenceFileError(
+                    f"{name}: its data are in already, a shard that is delivered twice would count "
+                    "twice; leave it out"
+                )
             parts = [c for c in (self.calibration, other.calibration) if c]
             pooled = {
                 k: v if k.startswith("shape.") else torch.cat([c[k] for c in parts])
                 for c in parts[:1]
                 for k, v in c.items()
             }
-            return replace(self, calibration=pooled)
+            shards = dict.fromkeys((*self.shards, *other.shards))
+            return replace(self, calibration=pooled, shards=tuple(shards))
+        again = [s for s in other.shards if s in self.shards and s.startswith(FIT)]
+        if again:
+            raise ReferenceFileError(
+                f"{name}: its data are in already, a shard that is delivered twice would count "
+                "twice; leave it out"
+            )
+        self._say_if_labels_are_lost(other, name)
         return Reference(
             self.fingerprint,
             self.sums and other.sums and self.sums.merge(other.sums),
             output=self.output and other.output and self.output.merge(other.output),
+            weights=self.weights,
+            shards=tuple(s for s in (*self.shards, *other.shards) if s.startswith(FIT)),
         )
+
+    def _say_if_labels_are_lost(self, other: Reference, name: str) -> None:
+        if self.sums is None or other.sums is None:
+            return
+        classes = self.sums.labels is not None, other.sums.labels is not None
+        if classes[0] != classes[1]:
+            which = name if classes[0] else "what was merged before"
+            warnings.warn(
+                f"merge: {which} has no labels, so all data form one class and the output term is "
+                "lost; fit that shard with labels",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def _fitted_tensors(self) -> dict[str, Tensor]:
         tensors = {}
@@ -130,6 +180,8 @@ class Reference:
         header = {
             "format": FORMAT,
             "fingerprint": vars(self.fingerprint),
+            "weights": self.weights,
+            "shards": self.shards,
             "extra": extra or {},
         }
         header["sha256"] = _digest(tensors, header)
@@ -163,7 +215,9 @@ class Reference:
         fingerprint = Fingerprint(
             **shown | {k: tuple(shown[k]) for k in ("layers", "widths", "parameters")}
         )
-        return cls._from_tensors(fingerprint, tensors), header["extra"]
+        reference = cls._from_tensors(fingerprint, tensors)
+        weights = {k: (int(n), *sums) for k, (n, *sums) in header["weights"].items()}
+        return replace(reference, weights=weights, shards=tuple(header["shards"])), header["extra"]
 
     @classmethod
     def _from_tensors(cls, fingerprint: Fingerprint, tensors: dict[str, Tensor]) -> Reference:
@@ -176,6 +230,16 @@ class Reference:
         if part("output."):
             output = LayerDistance.from_tensors(part("output."), [fingerprint.output_layer])
         return cls(fingerprint, sums, part("calibration."), output)
+
+
+def shard_of(tensors: Mapping[str, Tensor], kind: str) -> str:
+    """Digest of what one data set gave: its sums, or its calibration scores."""
+    return kind + _digest(dict(tensors), {})[:24]
+
+
+def _own_shards(reference: Reference) -> list[str]:
+    """The calibration sets in a reference; where there are none, nothing counts twice."""
+    return [s for s in reference.shards if s.startswith(CALIBRATION)]
 
 
 def _digest(tensors: dict[str, Tensor], header: dict[str, Any]) -> str:

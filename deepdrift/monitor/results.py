@@ -66,7 +66,7 @@ class Reading:
     flagged : Tensor, shape (N,), bool
         The decision at the calibrated threshold.
     blocks : dict of str to Tensor
-        Per-layer scores behind the score: ``innovation (N, L-1)``, ``distance (N, L)``, and
+        Per-layer scores behind the score: ``innovation``, a column per step,, ``distance (N, L)``, and
         ``output (N, 1)`` where a labelled output layer is watched.
     layer_p_values : dict of str to Tensor
         Conformal p-values of ``blocks``.
@@ -74,6 +74,9 @@ class Reading:
         Layers in which some state is NaN or infinite.
     layers : tuple of str
         Watched layers in execution order.
+    targets : tuple of int, optional
+        Numbers of the layers that a step of the innovation leads into; by default all but the
+        first. There is none into a second tower, a decoder, or a branch beside another.
     """
 
     score: Tensor
@@ -83,6 +86,13 @@ class Reading:
     layer_p_values: dict[str, Tensor]
     invalid_layers: tuple[str, ...]
     layers: tuple[str, ...]
+    targets: tuple[int, ...] | None = None
+
+    @property
+    def steps(self) -> list[str]:
+        """Names of the columns of ``blocks["innovation"]``."""
+        names = step_names(self.layers)
+        return names if self.targets is None else [names[i - 1] for i in self.targets]
 
     @property
     def most_unusual(self) -> str:
@@ -91,7 +101,7 @@ class Reading:
             return self.invalid_layers[0]
         means = {}
         for block, p in self.layer_p_values.items():
-            names = {"innovation": step_names(self.layers), "output": ["relative distance"]}
+            names = {"innovation": self.steps, "output": ["relative distance"]}
             means |= {
                 f"{block} {k}": v
                 for k, v in zip(

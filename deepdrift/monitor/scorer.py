@@ -93,6 +93,7 @@ class StateScorer:
         self.method = "conformal"
         self.widths: dict[str, int] = {}
         self.sums: ChainSums | None = None
+        self.breaks: frozenset[str] = frozenset()  # layers that no step leads into
         self.output: LayerDistance | None = None
         self._plan: Plan | None = None
         self._columns: dict[str, slice] = {}
@@ -144,7 +145,7 @@ class StateScorer:
             fresh = LayerDistance().fit(output, labels)
             known = fresh if known is None else known.merge(fresh)
         if blocks:
-            sums = ChainSums("innovation" in blocks) if sums is None else sums
+            sums = ChainSums("innovation" in blocks, self.breaks) if sums is None else sums
             sums.add(states, labels if "distance" in blocks else None)
         self.sums, self.output, self._plan = sums, known, None
         self.widths = {k: v.shape[1] for k, v in states.items()}
@@ -250,7 +251,7 @@ class StateScorer:
             )
             fusion = Fusion(first, second, BLOCK_WEIGHTS)
             normal = fusion.normal_scores
-            drift = Drift(fusion, second, len(self.widths))
+            drift = Drift(fusion, second, len(self.widths), self._targets)
         threshold = {
             "conformal": lambda: cal.conformal_threshold(normal, self.alpha / self._n_tails),
             "quantile": lambda: cal.quantile_threshold(normal, self.alpha),
@@ -294,7 +295,9 @@ class StateScorer:
             if width:
                 self._columns[name] = slice(start, start + width)
             start += width
-        self._plan = Plan(distances, steps, extra, n_layers=len(self.widths))
+        self._plan = Plan(
+            distances, steps, extra, n_layers=len(self.widths), targets=self._targets or None
+        )
         self._plan.lay_out(torch.device("cpu"))
 
     def read(self, states: States) -> Reading:
@@ -382,6 +385,10 @@ class StateScorer:
         return layers, fused
 
     @property
+    def _targets(self) -> list[int] | None:
+        return None if self.sums is None else self.sums.targets
+
+    @property
     def _n_tails(self) -> int:
         """The velocity is judged from both sides; each may spend half of alpha."""
         return 2 if self.score_name == "velocity" else 1
@@ -447,8 +454,8 @@ class StateScorer:
         widths = {k: v.shape[1] for k, v in states.items()}
         if self.widths and list(widths.items()) != list(self.widths.items()):
             raise StateError(
-                f"states: expected layers of widths {self.widths} as fitted, got {widths}; with "
-                "pooling='flatten' the size of the input must not change"
+                f"states: expected layers of widths {self.widths} as fitted, got {widths}; "
+                + _why_other_widths(self.widths, widths)
             )
 
 
@@ -456,6 +463,17 @@ def _invalid_rows(states: States) -> dict[str, Tensor]:
     """Layers with NaN or infinity -> which samples ``(N,)`` hold them."""
     rows = {k: (~torch.isfinite(v)).any(dim=1).cpu() for k, v in states.items()}
     return {k: row for k, row in rows.items() if bool(row.any())}
+
+
+def _why_other_widths(fitted: dict[str, int], found: dict[str, int]) -> str:
+    if fitted.keys() == found.keys():
+        return "with pooling='flatten' the size of the input must not change"
+    if {k.split("#")[0] for k in fitted} == {k.split("#")[0] for k in found}:
+        return "a layer ran another number of times: inputs must be of the length that was fitted"
+    return (
+        "other layers ran: a model in train mode may skip some (call model.eval()), or this input "
+        "takes another way through it"
+    )
 
 
 def _check_method(method: str) -> None:

@@ -73,6 +73,25 @@ class ScoreStream:
         lengths, self._lengths = torch.cat(self._lengths), []
         return Scored(scores, lengths, spreads)
 
+    def part(self) -> tuple[Tensor, Tensor, dict[str, _Spread]]:
+        """All that was collected, to be sent to other processes; see `take`."""
+        if self._waiting:
+            self._flush()
+        empty = torch.empty(0, 0, dtype=torch.float64)
+        scores, lengths = (torch.cat(x) if x else empty for x in (self._scores, self._lengths))
+        return scores, lengths, self._spreads
+
+    def take(self, parts: list[tuple[Tensor, Tensor, dict[str, _Spread]]]) -> None:
+        """Hold what several streams collected, in this order, instead of one's own."""
+        parts = [part for part in parts if len(part[0])]
+        self.n = sum(len(scores) for scores, _, _ in parts)
+        self._scores = [scores for scores, _, _ in parts]
+        self._lengths = [lengths for _, lengths, _ in parts]
+        self._spreads = {name: _Spread() for name in self._layers}
+        for name, spread in self._spreads.items():
+            for _, _, spreads in parts:
+                spread.merge(spreads[name])
+
     def _flush(self) -> None:
         states = {k: torch.cat([part[k] for part in self._waiting]) for k in self._waiting[0]}
         self._waiting, self._n_waiting = [], 0
@@ -103,9 +122,15 @@ class _Spread:
         self._n, self._mean, self._squares = 0, 0.0, 0.0
 
     def add(self, state: Tensor) -> None:
-        n, mean = len(state), state.mean(dim=0)
+        mean = state.mean(dim=0)
+        self._add(len(state), mean, (state - mean).square().sum(dim=0))
+
+    def merge(self, other: _Spread) -> None:
+        self._add(other._n, other._mean, other._squares)
+
+    def _add(self, n: int, mean: Tensor, squares: Tensor) -> None:
         gap, total = mean - self._mean, self._n + n
-        self._squares = self._squares + (state - mean).square().sum(dim=0)
+        self._squares = self._squares + squares
         self._squares += gap.square() * (self._n * n / total)
         self._mean, self._n = self._mean + gap * (n / total), total
 

@@ -6,7 +6,7 @@ class: all that `deepdrift.scores.maps` needs, and no sample is kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -61,6 +61,9 @@ class ChainSums:
     ----------
     with_steps : bool
         Whether the scatter between neighbouring layers is wanted (for `Innovation`).
+    breaks : collection of str
+        Layers that do not go on from the one before: the first of a second tower, of a decoder,
+        of a branch beside another. No step leads into them.
 
     Examples
     --------
@@ -72,13 +75,13 @@ class ChainSums:
     6
     """
 
-    def __init__(self, with_steps: bool = True) -> None:
-        self.with_steps = with_steps
+    def __init__(self, with_steps: bool = True, breaks: Collection[str] = ()) -> None:
+        self.with_steps, self.breaks = with_steps, frozenset(breaks)
         self.n = 0
         self.labels: Tensor | None = None  # (C,), ascending; None: all data form one class
         self.counts = torch.empty(0, dtype=torch.float64)  # (C,)
         self._layers: dict[str, _Layer] = {}
-        self._cross: list[Tensor] = []
+        self._cross: dict[int, Tensor] = {}  # number of a layer -> scatter of the step into it
         self._shared = False  # whether another object holds the same tensors
 
     @property
@@ -90,6 +93,11 @@ class ChainSums:
     def widths(self) -> dict[str, int]:
         """Layers and the widths of their states."""
         return {name: len(layer.origin) for name, layer in self._layers.items()}
+
+    @property
+    def targets(self) -> list[int]:
+        """Numbers of the layers that a step leads into."""
+        return sorted(self._cross)
 
     @property
     def n_classes(self) -> int:
@@ -127,13 +135,16 @@ class ChainSums:
                 d = len(origin)
                 square, per_class = origin.new_zeros(d, d), origin.new_zeros(0, d)
                 self._layers[name] = _Layer(origin, torch.zeros_like(origin), square, per_class)
-            wide = list(self.widths.values()) if self.with_steps else []
-            pairs = zip(wide, wide[1:], strict=False)
-            self._cross = [torch.zeros(a, b, dtype=torch.float64) for a, b in pairs]
+            wide = list(self.widths.items()) if self.with_steps else []
+            self._cross = {
+                i: torch.zeros(wide[i - 1][1], wide[i][1], dtype=torch.float64, device="cpu")
+                for i in range(1, len(wide))
+                if wide[i][0] not in self.breaks
+            }
             self.with_steps = bool(self._cross)
         elif self._shared:
             self._layers = {k: layer.clone() for k, layer in self._layers.items()}
-            self._cross = [cross.clone() for cross in self._cross]
+            self._cross = {i: cross.clone() for i, cross in self._cross.items()}
         self._shared = False
 
     def _class_rows(self, labels: Tensor | None) -> Tensor | None:
@@ -173,15 +184,16 @@ class ChainSums:
             layer.square.addmm_(x.T, x)
             if rows is not None:
                 layer.per_class.index_add_(0, rows, x)
-            if self.with_steps and i:
-                self._cross[i - 1].addmm_(before.T, x)
+            if i in self._cross:
+                self._cross[i].addmm_(before.T, x)
             before = x
 
     def share(self) -> ChainSums:
         """The same sums for another owner; whoever adds to them next makes a copy first."""
-        new = ChainSums(self.with_steps)
+        new = ChainSums(self.with_steps, self.breaks)
         vars(new).update(vars(self) | {"_shared": True})
         new._layers = {k: _Layer(**vars(layer)) for k, layer in self._layers.items()}
+        new._cross = dict(self._cross)
         self._shared = True
         return new
 
@@ -193,7 +205,7 @@ class ChainSums:
         StateError
             If the layers, their widths or the kinds of sums differ.
         """
-        mine, theirs = ((list(p.widths.items()), p.with_steps) for p in (self, other))
+        mine, theirs = ((list(p.widths.items()), p.targets) for p in (self, other))
         if mine != theirs:
             raise StateError(f"other: expected layers of widths {mine[0]}, got {theirs[0]}")
         new, other = self.share(), other.share()
@@ -211,8 +223,8 @@ class ChainSums:
             _shift(layer.square, gap, gap, other.n, add.square)
             layer.total += add.total + other.n * gap[0]
             layer.per_class += add.per_class + other.counts[:, None] * gap[0]
-            if self.with_steps and i:
-                _shift(new._cross[i - 1], last, gap, other.n, other._cross[i - 1])
+            if i in self._cross:
+                _shift(new._cross[i], last, gap, other.n, other._cross[i])
         new.n, new.counts = self.n + other.n, new.counts + other.counts
         return new
 
@@ -240,7 +252,7 @@ class ChainSums:
                 within = layer.within(self.n, self.counts)
                 means = layer.class_means(self.counts)
                 distances.append(distance_map(self.counts, means, within))
-            if self.with_steps and i:
+            if i in self._cross:
                 cross = self._cross_covariance(i)
                 steps.append(step_map(self.n, before[0], mean, before[1], cross, covariance, ridge))
             before = mean, covariance
@@ -249,7 +261,7 @@ class ChainSums:
     def _cross_covariance(self, i: int) -> Tensor:
         source, target = list(self._layers.values())[i - 1 : i + 1]
         shift = torch.outer(source.total, target.total / self.n)
-        return (self._cross[i - 1] - shift) / self.n
+        return (self._cross[i] - shift) / self.n
 
     def distance(self) -> LayerDistance:
         """A stand-alone `LayerDistance` of the same data; costs a copy of the sums."""
@@ -269,7 +281,7 @@ class ChainSums:
     def innovation(self, ridge: float = 1e-3) -> Innovation:
         """A stand-alone `Innovation` of the same data; costs several copies of the sums."""
         new, layers = Innovation(ridge), list(self._layers.items())
-        for i in range(1, len(layers)):
+        for i in self.targets:
             (a, x), (b, y) = layers[i - 1 : i + 1]
             xy = self._cross_covariance(i) * self.n
             upper = torch.cat([x.comoment(self.n), xy], dim=1)
@@ -291,12 +303,15 @@ class ChainSums:
             tensors[f"{i}.square"] = layer.square[_lower(len(layer.origin))]
             if self.labels is not None:
                 tensors[f"{i}.classes"] = layer.per_class
-        return tensors | {f"{i}.cross": cross for i, cross in enumerate(self._cross, start=1)}
+        return tensors | {f"{i}.cross": cross for i, cross in self._cross.items()}
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], layers: list[str]) -> ChainSums:
         """Inverse of `to_tensors`; ``layers`` gives the names in order."""
-        new = cls(with_steps="1.cross" in tensors)
+        cross = {i: tensors[f"{i}.cross"] for i in range(1, len(layers)) if f"{i}.cross" in tensors}
+        new = cls(
+            bool(cross), [layers[i] for i in range(1, len(layers)) if cross and i not in cross]
+        )
         new.n, new.labels = int(tensors["n"]), tensors.get("labels")
         new.counts = tensors.get("counts", new.counts)
         for i, name in enumerate(layers):
@@ -305,8 +320,7 @@ class ChainSums:
             square[_lower(len(origin))] = tensors[f"{i}.square"]
             none = origin.new_zeros(0, len(origin))
             new._layers[name] = _Layer(origin, total, square, tensors.get(f"{i}.classes", none))
-        if new.with_steps:
-            new._cross = [tensors[f"{i}.cross"] for i in range(1, len(layers))]
+        new._cross = cross
         new._shared = True  # the tensors are the caller's
         return new
 

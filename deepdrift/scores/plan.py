@@ -47,6 +47,8 @@ class Plan:
         Of the state after the layers.
     n_layers : int
         Number of layers, the state of ``extra`` not counted.
+    targets : sequence of int, optional
+        State that each step leads into, from the one before; by default 1, 2, ...
 
     Examples
     --------
@@ -65,8 +67,10 @@ class Plan:
         extra: Sequence[DistanceMap] = (),
         *,
         n_layers: int,
+        targets: Sequence[int] | None = None,
     ) -> None:
-        jobs = [_Job(step, (i, i + 1)) for i, step in enumerate(steps)]
+        into = range(1, len(steps) + 1) if targets is None else targets
+        jobs = [_Job(step, (i - 1, i)) for i, step in zip(into, steps, strict=True)]
         jobs += [_Job(part, (i,)) for i, part in enumerate(distances)]
         jobs += [_Job(part, (n_layers,)) for part in extra]
         self._jobs = jobs

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from field_models import build, call, fitted, randint, randn, right_or_said, same
+from field_models import build, call, fitted, randint, randn, same
 from torch import Tensor, nn
 
 from deepdrift import (
@@ -414,28 +414,6 @@ def frozen(batch: Tensor) -> tuple[list[State], int]:
         events += len(new)
     assert status.fused["drift"] < -3  # else there is nothing to test
     return states, events
-
-
-def test_a_dead_sensor_is_no_normal_stream():
-    """Input all zero = the normal mean: drift -15, forty times NORMAL."""
-    right_or_said(
-        lambda: frozen(torch.zeros(32, 6)),
-        lambda got: _not_all_normal(*got),
-        "frozen|ordinary|identical|copies",
-    )
-
-
-def test_a_frozen_sensor_is_no_normal_stream():
-    """32 copies of one typical input."""
-    net = mlp()
-    x = randn(200, 6, seed=11)
-    monitor = fitted(net, lambda n, s: randn(n, 6, seed=s))
-    typical = x[int(monitor.read(x).p_values.argmax())]
-
-    def watch() -> tuple[list[State], int]:
-        return frozen(typical.expand(32, 6).clone())
-
-    right_or_said(watch, lambda got: _not_all_normal(*got), "frozen|ordinary|identical|copies")
 
 
 def _not_all_normal(states: list[State], events: int) -> None:
