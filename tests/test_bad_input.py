@@ -208,7 +208,9 @@ def test_scoring_and_saving_before_calibration(tmp_path):
         for use in (monitor.score, monitor.p_values, monitor.read):
             with pytest.raises(NotFittedError, match=r"call calibrate\(loader\)"):
                 use(ANIMAL.draw(2))
-        with pytest.raises(NotFittedError, match=r"before save\(path\)"):
+        with pytest.raises(
+            NotFittedError, match=r"call fit\(loader\) or calibrate\(loader\) first"
+        ):
             monitor.save(tmp_path / "r")
         with pytest.raises(NotFittedError, match=r"call fit\(loader\) or calibrate"):
             _ = monitor.reference

@@ -117,7 +117,7 @@ class DIME:
             "origin": origin,
             "mean": mean,
             "covariance": scores.T @ scores / (len(x) - 1),
-            "n_samples": torch.tensor(len(x)),
+            "n_samples": torch.tensor(len(x), device="cpu"),
         }
         self._calibration = {}
         self._prepare()
@@ -269,9 +269,9 @@ class DIME:
         threshold = self.explained_variance_threshold
         kind = torch.int64 if isinstance(threshold, int) else torch.float64
         settings = {
-            "threshold": torch.tensor(threshold, dtype=kind),
-            "n_percentiles": torch.tensor(self.n_percentiles),
-            "centered": torch.tensor(self.centered),
+            "threshold": torch.tensor(threshold, dtype=kind, device="cpu"),
+            "n_percentiles": torch.tensor(self.n_percentiles, device="cpu"),
+            "centered": torch.tensor(self.centered, device="cpu"),
         }
         calibration = {f"calibration.{k}": v for k, v in self._calibration.items()}
         return settings | self._need_fit() | calibration
@@ -307,7 +307,7 @@ class DIME:
     def _parts(self, x: Any) -> Iterator[Tensor]:
         """Queries as float64, some rows at a time: one pass through the cache, bounded memory."""
         width = len(self._need_fit()["mean"])
-        x = x.detach() if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x))
+        x = x.detach() if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x), device="cpu")
         for part in x.split(max(1, _PART // width)) if x.ndim == 2 else (x,):
             yield as_sample(part, "x", minimum=0, width=width, finite=False, error=StateError)
 

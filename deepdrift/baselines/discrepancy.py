@@ -73,7 +73,7 @@ def mmd2_biased(
     1.0
     """
     sums, average = _sums_of_two(x, y, sigma, kernel, minimum=1)
-    return float(sums.biased(average(torch.zeros(1, 1, dtype=torch.float64)))[0, 0])
+    return float(sums.biased(average(torch.zeros(1, 1, dtype=torch.float64, device="cpu")))[0, 0])
 
 
 def mmd2_linear(
@@ -125,6 +125,6 @@ def _sums_of_two(
     x, y = _two_samples(x, y, minimum)
     pooled = torch.cat([x, y])
     average = averaged_kernel(kernel, as_bandwidths(sigma) or (median_heuristic(pooled),))
-    members = torch.zeros(len(pooled), 1, dtype=torch.bool)
+    members = torch.zeros(len(pooled), 1, dtype=torch.bool, device="cpu")
     members[: len(x)] = True
     return group_sums(pooled, members, [average]), average

@@ -100,7 +100,7 @@ def as_bandwidths(sigma: float | Sequence[float] | None) -> tuple[float, ...] | 
     """Bandwidths as a tuple of positive numbers; None stays None."""
     if sigma is None:
         return None
-    values = torch.as_tensor(sigma, dtype=torch.float64).flatten().tolist()
+    values = torch.as_tensor(sigma, dtype=torch.float64, device="cpu").flatten().tolist()
     if not values or not all(math.isfinite(s) and s > 0 for s in values):
         raise CalibrationError(f"sigma: expected positive numbers, got {sigma!r}")
     return tuple(values)
@@ -161,7 +161,9 @@ def bandwidth_grid(
     if n < 1:
         raise CalibrationError(f"n: expected at least one bandwidth, got {n!r}")
     low, high = _lower_quantiles(x, [0.05, 0.95], max_points, generator).sqrt().tolist()
-    grid = torch.logspace(math.log10(low / 2), math.log10(high * 2), n, dtype=torch.float64)
+    grid = torch.logspace(
+        math.log10(low / 2), math.log10(high * 2), n, dtype=torch.float64, device="cpu"
+    )
     return tuple(grid.tolist())
 
 
@@ -187,7 +189,7 @@ def _lower_quantiles(
     """Quantiles of the squared distances over pairs i < j, each one of these distances, > 0."""
     x = as_sample(x, "x", minimum=2)
     if len(x) > max_points:
-        x = x[torch.randperm(len(x), generator=as_generator(generator))[:max_points]]
+        x = x[torch.randperm(len(x), generator=as_generator(generator), device="cpu")[:max_points]]
     x = x - x.mean(dim=0)
     squared = squared_distances(x, x, float(x.square().sum(dim=1).max()))
     twice = squared.fill_diagonal_(0).flatten().numpy()  # every pair, and len(x) zeros

@@ -113,7 +113,7 @@ class KSDrift:
         stats = require("scipy.stats", "lab")
         x = self.features(x, "x", minimum=2, width=self.reference.shape[1])
         found = stats.ks_2samp(self.reference.numpy(), x.numpy(), axis=0)
-        p_values = torch.as_tensor(found.pvalue, dtype=torch.float64)
+        p_values = torch.as_tensor(found.pvalue, dtype=torch.float64, device="cpu")
         p_value = float(combine_p_values(p_values, "bonferroni"))
         return KSTest(
             is_drift=p_value <= self.alpha,
@@ -122,6 +122,6 @@ class KSDrift:
             worst_feature=int(p_values.argmin()),
             n_reference=len(self.reference),
             n_test=len(x),
-            statistics=torch.as_tensor(found.statistic, dtype=torch.float64),
+            statistics=torch.as_tensor(found.statistic, dtype=torch.float64, device="cpu"),
             p_values=p_values,
         )

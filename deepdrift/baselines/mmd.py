@@ -81,7 +81,9 @@ class DriftTest:
     effect_size: float
     sigma: tuple[float, ...]
     statistic: str = "MMD²"
-    null: Tensor = field(default_factory=lambda: torch.empty(0), repr=False, compare=False)
+    null: Tensor = field(
+        default_factory=lambda: torch.empty(0, device="cpu"), repr=False, compare=False
+    )
 
     def __str__(self) -> str:
         word, verb = ("Drift", "reaches") if self.is_drift else ("No drift found", "is below")

@@ -120,10 +120,10 @@ def random_splits(n: int, m: int, n_permutations: int, generator: torch.Generato
     -------
     Tensor, shape (n + m, 1 + n_permutations), bool.
     """
-    members = torch.zeros(n + m, 1 + n_permutations, dtype=torch.bool)
+    members = torch.zeros(n + m, 1 + n_permutations, dtype=torch.bool, device="cpu")
     members[:n, 0] = True
     for column in range(1, 1 + n_permutations):
-        members[torch.randperm(n + m, generator=generator)[:n], column] = True
+        members[torch.randperm(n + m, generator=generator, device="cpu")[:n], column] = True
     return members
 
 

@@ -47,7 +47,7 @@ def principal_directions(x: Tensor, origin: Tensor) -> tuple[Tensor, Tensor]:
         raise CalibrationError("x: the samples are all equal, they span no plane")
     directions = rows[:spanned].T
     largest = directions.abs().argmax(dim=0)
-    signs = directions[largest, torch.arange(spanned)].sign()
+    signs = directions[largest, torch.arange(spanned, device="cpu")].sign()
     return directions * signs, sizes[:spanned]
 
 
@@ -98,7 +98,7 @@ def percentile_levels(ordered: Tensor, distances: Tensor, n_percentiles: int) ->
     >>> percentile_levels(known, torch.tensor([0.0, 1.9, 2.0, 9.0]), n_percentiles=5).tolist()
     [0.0, 0.25, 0.5, 1.0]
     """
-    levels = torch.linspace(0, 1, n_percentiles, dtype=torch.float64)
+    levels = torch.linspace(0, 1, n_percentiles, dtype=torch.float64, device="cpu")
     at = levels * (len(ordered) - 1)
     below = at.floor().long()
     above = (below + 1).clamp(max=len(ordered) - 1)

@@ -55,11 +55,11 @@ def as_sample(
         x = numbers_of(x, name) if hasattr(x, "to_numpy") else x
         if isinstance(x, list | tuple) and x and all(getattr(p, "ndim", 0) == 2 for p in x):
             parts = [numbers_of(p, name) if hasattr(p, "to_numpy") else p for p in x]
-            x = torch.cat([torch.as_tensor(part) for part in parts])  # batches
+            x = torch.cat([torch.as_tensor(part, device="cpu") for part in parts])  # batches
         if not isinstance(x, Tensor | list | tuple) and not hasattr(x, "__array__"):
             batches = [split_batch(batch) for batch in x]  # a loader
             x = torch.cat([batch.args[0] for batch in batches])
-        x = x if isinstance(x, Tensor) else torch.as_tensor(np.array(x))
+        x = x if isinstance(x, Tensor) else torch.as_tensor(np.array(x), device="cpu")
         sample = x.detach().to("cpu", torch.float64)
     except (TypeError, ValueError, RuntimeError) as cause:
         raise error(f"{name}: expected an array of shape (N, D): {cause}") from cause
@@ -160,7 +160,7 @@ class Features:
             )
         if _is_one(inputs):
             if self.feature_map is not None:
-                inputs = self._map([self._batch(torch.as_tensor(inputs))], name)
+                inputs = self._map([self._batch(torch.as_tensor(inputs, device="cpu"))], name)
             return as_sample(inputs, name, **checks)
         if not isinstance(inputs, Iterable):
             kind = type(inputs).__name__
@@ -175,7 +175,7 @@ class Features:
         if hasattr(batch, "to_numpy"):
             batch = numbers_of(batch, "batch")
         if isinstance(batch, np.ndarray):
-            batch = torch.as_tensor(batch)
+            batch = torch.as_tensor(batch, device="cpu")
         return split_batch(batch, model, forward=self._forward)
 
     def _map(self, batches: list[Batch], name: str) -> Tensor:
@@ -206,7 +206,9 @@ class Features:
                 "feature_map=model, which takes them"
             )
         inputs = batch.args[0]
-        return torch.as_tensor(self.feature_map(inputs) if self.feature_map else inputs)
+        return torch.as_tensor(
+            self.feature_map(inputs) if self.feature_map else inputs, device="cpu"
+        )
 
 
 def _is_one(inputs: Any) -> bool:

@@ -27,7 +27,7 @@ def calibration_scores(scores: Tensor, name: str = "scores") -> Tensor:
     CalibrationError
         If there is none, or if some are not finite.
     """
-    scores = torch.as_tensor(scores).detach().to("cpu", torch.float64)
+    scores = torch.as_tensor(scores, device="cpu").detach().to("cpu", torch.float64)
     if scores.ndim == 0 or len(scores) == 0:
         raise CalibrationError(f"{name}: expected at least one calibration score, got none")
     bad = int((~torch.isfinite(scores)).sum())
@@ -90,7 +90,7 @@ def conformal_p_values(calibration: Tensor, scores: Tensor, tail: Tail = "upper"
     tensor([0.5000, 0.2500, 1.0000], dtype=torch.float64)
     """
     reference = calibration_scores(calibration, "calibration")
-    scores = torch.as_tensor(scores).detach().to("cpu", torch.float64)
+    scores = torch.as_tensor(scores, device="cpu").detach().to("cpu", torch.float64)
     if scores.ndim != reference.ndim or scores.shape[1:] != reference.shape[1:]:
         raise CalibrationError(
             f"scores: expected one entry per sample as in the calibration scores of shape "
@@ -198,7 +198,9 @@ def fisher_statistic(p_values: Tensor) -> Tensor:
     >>> fisher_statistic(torch.tensor([[0.5, 0.5], [0.01, 0.1]])).round(decimals=2).tolist()
     [2.77, 13.82]
     """
-    return -2 * torch.as_tensor(p_values).double().log().sum(dim=-1)
+    if not isinstance(p_values, Tensor):
+        p_values = torch.as_tensor(p_values, device="cpu")
+    return -2 * p_values.double().log().sum(dim=-1)
 
 
 def combine_p_values(
@@ -234,7 +236,7 @@ def combine_p_values(
     >>> combine_p_values(torch.tensor([0.01, 0.04, 0.9]), method="simes")  # min(.03, .06, .9)
     tensor(0.0300, dtype=torch.float64)
     """
-    p = torch.as_tensor(p_values).detach().to("cpu", torch.float64)
+    p = torch.as_tensor(p_values, device="cpu").detach().to("cpu", torch.float64)
     if p.ndim == 0 or p.shape[-1] == 0 or not bool(((p >= 0) & (p <= 1)).all()):
         raise CalibrationError(
             f"p_values: expected numbers in [0, 1] of shape (..., K) with K >= 1, got shape "
@@ -247,7 +249,7 @@ def combine_p_values(
         tail = torch.special.gammaincc(torch.full_like(half, float(k)), half.clamp(max=1e300))
         return torch.where(torch.isinf(half), 0.0, tail)
     if method == "simes":
-        ranks = torch.arange(1, k + 1, dtype=torch.float64)
+        ranks = torch.arange(1, k + 1, dtype=torch.float64, device="cpu")
         return (k * p.sort(dim=-1).values / ranks).amin(dim=-1).clamp(max=1.0)
     if method == "bonferroni":
         return (k * p.amin(dim=-1)).clamp(max=1.0)

@@ -110,7 +110,9 @@ class Drift:
         return z.mean(dim=0) * math.sqrt(n / (1 + n / self.n_samples))
 
     def _evidence(self, blocks: Blocks) -> Tensor:
-        total = torch.zeros(len(next(iter(blocks.values()))), self._n_layers, dtype=torch.float64)
+        total = torch.zeros(
+            len(next(iter(blocks.values()))), self._n_layers, dtype=torch.float64, device="cpu"
+        )
         for name, scores in blocks.items():
             if name == "output":  # counts in the fused score alone
                 continue

@@ -87,13 +87,17 @@ class Fusion:
                 f"first half and {sizes[1]} in the second"
             )
         widths = [block.shape[1] for block in halves[0]]
-        ends = torch.tensor(widths).cumsum(0).tolist()
+        ends = torch.tensor(widths, device="cpu").cumsum(0).tolist()
         self._columns = {
             name: slice(end - width, end)
             for name, end, width in zip(first, ends, widths, strict=True)
         }
-        self._membership = torch.block_diag(*(torch.ones(width, 1) for width in widths)).double()
-        self._weights = torch.tensor([(weights or {}).get(k, 1.0) for k in first]).double()
+        self._membership = torch.block_diag(
+            *(torch.ones(width, 1, device="cpu") for width in widths)
+        ).double()
+        self._weights = torch.tensor(
+            [(weights or {}).get(k, 1.0) for k in first], device="cpu"
+        ).double()
         self._layers = torch.cat(halves[0], dim=1).T.contiguous().sort(dim=1).values  # (K, n)
         self._largest, self._exponent = _tail(self._layers.T)
         self._layer_steps = _steps(self._layers.shape[1])
@@ -103,7 +107,11 @@ class Fusion:
         n = len(statistics)
         self._blocks = statistics.T.contiguous().sort(dim=1).values  # (B, n)
         self._block_steps = _steps(n)
-        self._top = self._blocks[:, -1] if n > 1 else torch.full((len(widths),), math.inf).double()
+        self._top = (
+            self._blocks[:, -1]
+            if n > 1
+            else torch.full((len(widths),), math.inf, device="cpu").double()
+        )
         p = self._block_p(statistics, True) - 1 / (n + 1)  # counts itself once
         largest, next_one = self._blocks[:, -1], self._blocks[:, max(n - 2, 0)]
         rival = torch.where(statistics < largest, largest, next_one)
@@ -194,7 +202,7 @@ class Fusion:
 
 def _steps(n: int) -> Tensor:
     """The conformal p-value after 0, 1, ... n of n sorted scores that are smaller."""
-    return (1 + n - torch.arange(n + 1)).double() / (n + 1)
+    return (1 + n - torch.arange(n + 1, device="cpu")).double() / (n + 1)
 
 
 def _tail(ordered: Tensor) -> tuple[Tensor, Tensor]:

@@ -115,7 +115,7 @@ class Gather:
         self._watch: Watch | None = None
         self._timer: threading.Timer | None = None
         self._closed = False
-        self._sum, self._n = torch.zeros(0), 0
+        self._sum, self._n = torch.zeros(0, device="cpu"), 0
 
     def add(self, batch: Any = None) -> Window | None:
         """Take in a request; returns the window if this one closed it.
@@ -184,7 +184,7 @@ class Gather:
     def _drop(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer, self._sum, self._n = None, torch.zeros(0), 0
+        self._timer, self._sum, self._n = None, torch.zeros(0, device="cpu"), 0
 
     def _late(self) -> None:
         """The timer of a window: flush it, if it is still the open one."""

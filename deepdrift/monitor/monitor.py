@@ -329,7 +329,7 @@ class DeepDriftMonitor:
         name = list(states)[-1]
         now = states[name]
         if name not in before:
-            return torch.full((len(now),), math.nan)
+            return torch.full((len(now),), math.nan, device="cpu")
         then = self._project({name: before[name]})[name]
         if then.shape != now.shape:
             raise StateError(

@@ -66,8 +66,8 @@ class Reading:
     flagged : Tensor, shape (N,), bool
         The decision at the calibrated threshold.
     blocks : dict of str to Tensor
-        Per-layer scores behind the score: ``innovation``, a column per step,, ``distance (N, L)``, and
-        ``output (N, 1)`` where a labelled output layer is watched.
+        Per-layer scores behind the score: ``innovation``, a column per step (see `steps`),
+        ``distance (N, L)``, and ``output (N, 1)`` where a labelled output layer is watched.
     layer_p_values : dict of str to Tensor
         Conformal p-values of ``blocks``.
     invalid_layers : tuple of str

@@ -101,7 +101,7 @@ class StateScorer:
         self.calibration: Calibration | None = None
         self._fusion: Fusion | None = None
         self._drift: Drift | None = None
-        self._normal = torch.empty(0)
+        self._normal = torch.empty(0, device="cpu")
         self._own_fit = False
 
     @property
@@ -182,15 +182,15 @@ class StateScorer:
             if self.score_name == "velocity":
                 self._peak_velocity(layers)  # or the error, before anything is forgotten
             self._own_fit = True  # the first of these calls forgets
-            for part in (fit if len(fit) else torch.arange(n)).split(_ROWS):
+            for part in (fit if len(fit) else torch.arange(n, device="cpu")).split(_ROWS):
                 self.partial_fit(rows(part), None if labels is None else labels[part])
             self._own_fit = True
         stream = self.stream()
         if own_fit and len(fit):
             order = torch.cat([first, second])
-            first, second = torch.arange(len(order)).split([len(first), len(second)])
+            first, second = torch.arange(len(order), device="cpu").split([len(first), len(second)])
         else:
-            order = torch.arange(n)
+            order = torch.arange(n, device="cpu")
         for part in order.split(PIECE):
             stream.add(rows(part))
         return self._calibrated(stream, first, second, method)
@@ -257,7 +257,9 @@ class StateScorer:
             "quantile": lambda: cal.quantile_threshold(normal, self.alpha),
             "iqr": lambda: cal.iqr_threshold(normal),
         }[method]()
-        quartiles = torch.quantile(normal, torch.tensor([0.25, 0.75], dtype=torch.float64))
+        quartiles = torch.quantile(
+            normal, torch.tensor([0.25, 0.75], dtype=torch.float64, device="cpu")
+        )
         q25, q75 = quartiles.tolist()
         sums = self.sums
         self._fusion, self._normal, self._drift, self.method = fusion, normal, drift, method

@@ -77,7 +77,7 @@ class ScoreStream:
         """All that was collected, to be sent to other processes; see `take`."""
         if self._waiting:
             self._flush()
-        empty = torch.empty(0, 0, dtype=torch.float64)
+        empty = torch.empty(0, 0, dtype=torch.float64, device="cpu")
         scores, lengths = (torch.cat(x) if x else empty for x in (self._scores, self._lengths))
         return scores, lengths, self._spreads
 
@@ -162,7 +162,7 @@ def split_rows(
             f"{n} normal samples cannot support a false-alarm rate of {alpha:g}: at least {needed} "
             f"are needed ({n_parts} x ({n_tails} / alpha - 1)), or a larger alpha"
         )
-    order = torch.randperm(n, generator=torch.Generator().manual_seed(n))
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(n), device="cpu")
     n_fit = n // 2 if n_parts == 4 else 0
     half = (n - n_fit) // 2
     return order[:n_fit], order[n_fit : n_fit + half], order[n_fit + half :]

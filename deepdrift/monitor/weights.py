@@ -39,7 +39,9 @@ def sketch(network: nn.Module) -> Sketch:
         signs = torch.ones_like(kept)
         signs[1::2] = -1
         total = sum(p.numel() for p in tensors)
-        found[name] = (total, float(kept.norm()), float(kept @ signs))
+        # nine digits, so that no damage to a stored digit is rounded away
+        length, balance = (float(f"{float(x):.9g}") for x in (kept.norm(), kept @ signs))
+        found[name] = (total, length, balance)
     return found
 
 

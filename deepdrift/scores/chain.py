@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deepdrift.errors import StateError
+from deepdrift.errors import CalibrationError, StateError
 from deepdrift.scores.distance import LayerDistance, check_labels
 from deepdrift.scores.innovation import Innovation, StepPredictor
 from deepdrift.scores.maps import DistanceMap, StepMap, distance_map, step_map
@@ -20,6 +20,7 @@ from deepdrift.scores.moments import Moments, finite_samples
 from deepdrift.scores.velocity import StatesLike, as_states
 
 _ROWS = 4096  # samples that are float64 at one time
+_WIDEST = 40_000  # a covariance of this width takes 13 GB
 
 
 @dataclass
@@ -79,7 +80,7 @@ class ChainSums:
         self.with_steps, self.breaks = with_steps, frozenset(breaks)
         self.n = 0
         self.labels: Tensor | None = None  # (C,), ascending; None: all data form one class
-        self.counts = torch.empty(0, dtype=torch.float64)  # (C,)
+        self.counts = torch.empty(0, dtype=torch.float64, device="cpu")  # (C,)
         self._layers: dict[str, _Layer] = {}
         self._cross: dict[int, Tensor] = {}  # number of a layer -> scatter of the step into it
         self._shared = False  # whether another object holds the same tensors
@@ -121,7 +122,7 @@ class ChainSums:
         labels = None if labels is None else check_labels(labels, n)
         self._own(named)
         rows = self._class_rows(labels)
-        for part in torch.arange(n).split(_ROWS):
+        for part in torch.arange(n, device="cpu").split(_ROWS):
             part = slice(int(part[0]), int(part[-1]) + 1)
             self._add({k: v[part] for k, v in named.items()}, None if rows is None else rows[part])
         self.n += n
@@ -130,6 +131,14 @@ class ChainSums:
     def _own(self, states: Mapping[str, Tensor]) -> None:
         """Make the tensors that are added to in place, or copy them if they are shared."""
         if not self.n:
+            wide = max(states, key=lambda name: states[name].shape[1], default="")
+            width = states[wide].shape[1] if states else 0
+            if width > _WIDEST:
+                raise CalibrationError(
+                    f"layer {wide!r}: its state has {width:,} numbers, whose covariance would take "
+                    f"{8e-9 * width**2:,.0f} GB; project states with n_channels=256, or average "
+                    "positions instead of pooling='flatten'"
+                )
             for name, state in states.items():
                 origin = state.detach().double().mean(dim=0).cpu()
                 d = len(origin)
@@ -152,7 +161,9 @@ class ChainSums:
         if labels is None or (self.n and self.labels is None):
             self._pool()
             return None
-        known = torch.empty(0, dtype=torch.int64) if self.labels is None else self.labels
+        known = (
+            torch.empty(0, dtype=torch.int64, device="cpu") if self.labels is None else self.labels
+        )
         self._spread(torch.cat([known, labels]).unique())
         rows = torch.searchsorted(self.labels, labels)
         self.counts = self.counts + torch.bincount(rows, minlength=len(self.labels))
@@ -246,7 +257,7 @@ class ChainSums:
             if not with_distances:
                 pass
             elif self.labels is None:
-                counts = torch.tensor([self.n])
+                counts = torch.tensor([self.n], device="cpu")
                 distances.append(distance_map(counts, mean[None], covariance * self.n))
             else:
                 within = layer.within(self.n, self.counts)
@@ -268,8 +279,10 @@ class ChainSums:
         tensors = {}
         for i, layer in enumerate(self._layers.values()):
             one = self.labels is None
-            tensors[f"{i}.labels"] = torch.tensor([-1]) if one else self.labels
-            tensors[f"{i}.counts"] = torch.tensor([self.n]) if one else self.counts.long()
+            tensors[f"{i}.labels"] = torch.tensor([-1], device="cpu") if one else self.labels
+            tensors[f"{i}.counts"] = (
+                torch.tensor([self.n], device="cpu") if one else self.counts.long()
+            )
             tensors[f"{i}.means"] = (
                 layer.mean(self.n)[None] if one else layer.class_means(self.counts)
             )
@@ -295,7 +308,7 @@ class ChainSums:
 
     def to_tensors(self) -> dict[str, Tensor]:
         """The sums as named tensors, symmetric ones as their lower half; see `from_tensors`."""
-        tensors, self._shared = {"n": torch.tensor([self.n])}, True
+        tensors, self._shared = {"n": torch.tensor([self.n], device="cpu")}, True
         if self.labels is not None:
             tensors |= {"labels": self.labels, "counts": self.counts}
         for i, layer in enumerate(self._layers.values()):
@@ -326,7 +339,7 @@ class ChainSums:
 
 
 def _lower(width: int) -> Tensor:
-    return torch.ones(width, width, dtype=torch.bool).tril()
+    return torch.ones(width, width, dtype=torch.bool, device="cpu").tril()
 
 
 def _shift(mine: Tensor, x: tuple, y: tuple, n: int, theirs: Tensor) -> None:

@@ -58,7 +58,12 @@ class _Layer:
         mean = counts @ self.means / self.n
         delta = (self.means - mean) * counts[:, None].sqrt()
         scatter = self.scatter + delta.T @ delta
-        return _Layer(torch.tensor([_ALL]), torch.tensor([self.n]), mean[None], scatter)
+        return _Layer(
+            torch.tensor([_ALL], device="cpu"),
+            torch.tensor([self.n], device="cpu"),
+            mean[None],
+            scatter,
+        )
 
     @property
     def n(self) -> int:
@@ -131,7 +136,7 @@ class LayerDistance:
         if self._layers:
             self._check(named)
         n = len(next(iter(named.values())))
-        labels = torch.full((n,), _ALL) if labels is None else check_labels(labels, n)
+        labels = torch.full((n,), _ALL, device="cpu") if labels is None else check_labels(labels, n)
         layers = {name: _Layer.of(state, labels) for name, state in named.items()}
         if self._layers:
             layers = {name: self._layers[name].merge(new) for name, new in layers.items()}
@@ -244,7 +249,7 @@ def check_labels(labels: Tensor, n: int) -> Tensor:
     CalibrationError
         For another shape, fractions, or negative labels.
     """
-    labels = torch.as_tensor(labels).detach().cpu()
+    labels = torch.as_tensor(labels, device="cpu").detach().cpu()
     if labels.shape != (n,) or labels.is_floating_point() or labels.is_complex():
         raise CalibrationError(
             f"labels: expected {n} integers, got {labels.dtype} of shape {tuple(labels.shape)}"

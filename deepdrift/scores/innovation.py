@@ -16,7 +16,7 @@ from torch import Tensor
 from deepdrift.errors import NotFittedError, StateError
 from deepdrift.scores.maps import StepMap, step_map
 from deepdrift.scores.moments import Moments, finite_samples
-from deepdrift.scores.velocity import StatesLike, as_states
+from deepdrift.scores.velocity import StatesLike, as_states, as_tensor
 
 
 class StepPredictor:
@@ -112,12 +112,12 @@ class StepPredictor:
         -------
         Tensor, shape (N,), float64, on the CPU, >= 0; NaN or infinite for non-finite input.
         """
-        pair = torch.as_tensor(source), torch.as_tensor(target)
+        pair = as_tensor(source), as_tensor(target)
         return self._checked(*pair).squared(*pair).cpu()
 
     def residual(self, source: Tensor, target: Tensor) -> Tensor:
         """Whitened residual ``(N, D_y)``, float32: identity covariance on normal data."""
-        pair = torch.as_tensor(source), torch.as_tensor(target)
+        pair = as_tensor(source), as_tensor(target)
         return self._checked(*pair).residual(*pair)
 
     def _checked(self, source: Tensor, target: Tensor) -> StepMap:
@@ -150,12 +150,12 @@ class StepPredictor:
     def to_tensors(self) -> dict[str, Tensor]:
         """The sums as named tensors; `from_tensors` restores the predictor."""
         m = self._fitted()
-        shape = torch.tensor([m.n, self._source_width])
+        shape = torch.tensor([m.n, self._source_width], device="cpu")
         return {
             "shape": shape,
             "mean": m.mean,
             "comoment": m.comoment,
-            "ridge": torch.tensor([self.ridge], dtype=torch.float64),
+            "ridge": torch.tensor([self.ridge], dtype=torch.float64, device="cpu"),
         }
 
     @classmethod

@@ -206,7 +206,7 @@ def _kept(factor: Tensor) -> Tensor:
     """The factor, column by column in memory, as solvers read it; or its inverse."""
     if factored(len(factor)):
         return factor.float().T.contiguous().T
-    identity = torch.eye(len(factor), dtype=factor.dtype)
+    identity = torch.eye(len(factor), dtype=factor.dtype, device="cpu")
     return torch.linalg.solve_triangular(factor, identity, upper=False).float()
 
 

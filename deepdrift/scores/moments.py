@@ -69,7 +69,8 @@ def finite_samples(samples: Tensor, name: str) -> Tensor:
     CalibrationError
         Naming the argument and what is wrong.
     """
-    samples = torch.as_tensor(samples)
+    if not isinstance(samples, Tensor):
+        samples = torch.as_tensor(samples, device="cpu")
     if samples.ndim != 2 or len(samples) == 0:
         raise CalibrationError(
             f"{name}: expected at least one sample of shape (N, D), got {tuple(samples.shape)}"

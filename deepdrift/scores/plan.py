@@ -88,7 +88,7 @@ class Plan:
     def read(self, states: Sequence[Tensor]) -> tuple[Tensor, bool]:
         """The same, and whether all of it is finite: then all states that are read are."""
         if not self._jobs:
-            return torch.empty(len(states[0]), 0, dtype=torch.float64), True
+            return torch.empty(len(states[0]), 0, dtype=torch.float64, device="cpu"), True
         if self._device != states[0].device:
             self.lay_out(states[0].device)
         found = [part.squared(states) for part in self._parts]
@@ -120,8 +120,8 @@ class Plan:
             part = (_Block if width <= WIDE else _Apart)([jobs[k] for k in mine])
             self._parts.append(part)
             order += [mine[k] for k in part.order]
-        places = torch.tensor(order).argsort()
-        same = bool((places == torch.arange(len(places))).all())
+        places = torch.tensor(order, device="cpu").argsort()
+        same = bool((places == torch.arange(len(places), device="cpu")).all())
         self._order = None if same else places.to(device)
 
 
@@ -147,7 +147,9 @@ class _Block:
         rows, offsets = [], []
         for job in jobs:
             (matrix, offset), centre = _affine(job.map), torch.cat(_centres(job.map))
-            at = torch.cat([torch.arange(*places[i]) for i in job.reads]).to(centre.device)
+            at = torch.cat([torch.arange(*places[i], device="cpu") for i in job.reads]).to(
+                centre.device
+            )
             row = matrix.new_zeros(len(matrix), total)
             row[:, at] = matrix
             gap = centres[at].double() - centre.double()  # of another rounding of one mean
@@ -163,7 +165,9 @@ class _Block:
         self._class_means = [job.map.means for job in jobs[len(plain) :]]
         same = len({len(m) for m in self._class_means}) == 1
         self._all_means = torch.cat(self._class_means, dim=1) if same else None
-        allowances = torch.tensor([job.map.allowance for job in jobs], dtype=torch.float64)
+        allowances = torch.tensor(
+            [job.map.allowance for job in jobs], dtype=torch.float64, device="cpu"
+        )
         self._allowance = allowances.to(centres.device) if bool(allowances.any()) else None
 
     def _places(self, jobs: list[_Job]) -> tuple[Tensor, dict[int, tuple[int, int]], int]:
@@ -215,7 +219,7 @@ def _affine(part: DistanceMap | StepMap) -> tuple[Tensor, Tensor]:
 
 def _indicator(widths: list[int]) -> Tensor:
     """Matrix ``(sum of widths, K)`` that adds up the columns of each part."""
-    sums = torch.zeros(sum(widths), len(widths), dtype=torch.float64)
-    for k, part in enumerate(torch.arange(len(sums)).split(widths) if widths else ()):
+    sums = torch.zeros(sum(widths), len(widths), dtype=torch.float64, device="cpu")
+    for k, part in enumerate(torch.arange(len(sums), device="cpu").split(widths) if widths else ()):
         sums[part, k] = 1
     return sums

@@ -7,6 +7,7 @@ differences. They say nothing about what is normal; see `deepdrift.scores.innova
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,7 +30,7 @@ def as_states(states: StatesLike, at_least: int = 1) -> dict[str, Tensor]:
     named = (
         dict(states)
         if isinstance(states, Mapping)
-        else {str(i): torch.as_tensor(s) for i, s in enumerate(states)}
+        else {str(i): as_tensor(s) for i, s in enumerate(states)}
     )
     if len(named) < at_least:
         raise StateError(
@@ -94,7 +95,7 @@ def spatial_velocity(states: StatesLike, across_widths: str | None = None) -> Te
 
 
 def _trace(trace: Tensor, at_least: int) -> Tensor:
-    trace = torch.as_tensor(trace)
+    trace = as_tensor(trace)
     if trace.ndim not in (2, 3):
         raise StateError(f"trace: expected shape (T, D) or (N, T, D), got {tuple(trace.shape)}")
     if trace.shape[-2] < at_least:
@@ -145,3 +146,8 @@ def temporal_acceleration(trace: Tensor) -> Tensor:
     tensor([1.4142])
     """
     return _trace(trace, 3).diff(n=2, dim=-2).norm(dim=-1)
+
+
+def as_tensor(values: Any) -> Tensor:
+    """A tensor where it is; other values on the CPU, whatever the default device."""
+    return values if isinstance(values, Tensor) else torch.as_tensor(values, device="cpu")

@@ -239,7 +239,7 @@ def as_labels(labels: Any) -> Tensor | None:
         isinstance(labels, list | tuple) and labels and all(_is_number(x) for x in labels)
     ):
         try:
-            labels = torch.as_tensor(getattr(labels, "to_numpy", lambda: labels)())
+            labels = torch.as_tensor(getattr(labels, "to_numpy", lambda: labels)(), device="cpu")
         except (TypeError, ValueError, RuntimeError):
             return None
     if not isinstance(labels, Tensor) or labels.is_complex() or labels.is_nested:

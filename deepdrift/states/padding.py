@@ -110,7 +110,7 @@ def lengths_mask(lengths: Tensor) -> Tensor:
 def packed_lengths(packed: PackedSequence) -> Tensor:
     """Length of every sequence, in the order in which they were packed."""
     sizes = packed.batch_sizes
-    lengths = (sizes[None] > torch.arange(int(sizes[0]))[:, None]).sum(1)
+    lengths = (sizes[None] > torch.arange(int(sizes[0]), device="cpu")[:, None]).sum(1)
     order = packed.unsorted_indices
     return lengths if order is None else lengths[order.cpu()]
 
