@@ -504,8 +504,8 @@ class DeepDriftMonitor:
             more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
             warnings.warn(
                 "reference: it was made with other weights of this model, in "
-                f"{', '.join(map(repr, changed[:4]))}{more}; what is normal for them may not be for "
-                "these: calibrate again",
+                f"{', '.join(map(repr, changed[:4]))}{more}; what is normal for them may not be "
+                "for these: calibrate again",
                 UserWarning,
                 stacklevel=4,
             )
