@@ -1,17 +1,16 @@
-"""A reader opens notebooks in JupyterLab, runs them, moves sliders by keyboard, and saves."""
+"""A reader opens a notebook in JupyterLab, runs it, uses its explorer, and saves."""
 
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
-import lab
 import nbformat
 import pytest
+import reader
 import workspace
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, Page, expect
 
 ROOT = Path(__file__).resolve().parents[2]
 REQUIRED = os.environ.get("DEEPDRIFT_REQUIRE_BROWSER") == "1"
@@ -30,88 +29,110 @@ def outputs(path: Path) -> list[list]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """JupyterLab on two copies of the notebooks, so that saving touches nothing of ours.
-
-    workspace/ as `make lab` makes it, and notebooks/ with the stored outputs.
-    """
-    if lab.find_chromium() is None:
+    """JupyterLab on the workspace as `make lab` makes it, so that saving touches nothing of ours."""
+    if reader.find_chromium() is None:
         message = "no Chromium found: install it or name it in the environment variable CHROMIUM"
         pytest.fail(message) if REQUIRED else pytest.skip(message)
-    folder = tmp_path_factory.mktemp("reader")
-    workspace.update(ROOT / "notebooks", folder / "workspace")
-    ignored = shutil.ignore_patterns(".ipynb_checkpoints", "__pycache__")
-    shutil.copytree(ROOT / "notebooks", folder / "notebooks", ignore=ignored)
+    folder = tmp_path_factory.mktemp("reader") / "workspace"
+    workspace.update(ROOT / "notebooks", folder)
     env = {"DEEPDRIFT_DATA": str(ROOT / "data"), "OMP_NUM_THREADS": "1"}
-    with lab.start_lab(folder, env) as base:
+    with reader.start_lab(folder, env) as base:
         yield Server(base, folder)
 
 
-def test_first_notebook_runs_and_its_slider_answers_and_saving_is_no_change(server):
-    original = workspace.parse(ROOT / "notebooks" / "00_start_here.ipynb")
-    path = server.folder / "workspace" / "00_start_here.ipynb"
-    assert not any(outputs(path))  # no prediction is spoiled
-    with lab.browser_page() as page:
-        watch = lab.watch_page(page, server.base)
-        lab.open_notebook(page, server.base, "workspace/00_start_here.ipynb")
+def move_the_threshold(page: Page, view: Locator) -> None:
+    """One step to the right: other words, another picture; one more and back: the same words.
+
+    The start is the calibrated threshold, which lies between two steps of the slider.
+    """
+    status, image = view.locator(".dd-status"), view.locator("img.dd-image")
+    words, picture = status.inner_text(), image.get_attribute("src")
+    reader.move_slider(page, view)
+    expect(status).not_to_have_text(words)
+    expect(image).not_to_have_attribute("src", picture)
+    size = image.evaluate("i => i.decode().then(() => [i.naturalWidth, i.naturalHeight])")
+    assert size == [800, 300]
+    moved = status.inner_text()
+    reader.move_slider(page, view)
+    expect(status).not_to_have_text(moved)
+    reader.move_slider(page, view, "ArrowLeft")
+    expect(status).to_have_text(moved)
+
+
+def play_to_an_alert(page: Page, view: Locator) -> None:
+    """The recording plays to an alert, and its log follows a slider."""
+    lamp, log = view.locator(".dd-lamp"), view.locator(".dd-log")
+    status, image = view.locator(".dd-status"), view.locator("img.dd-image")
+    reader.move_slider(page, view, "Home")  # step 0
+    expect(status).to_contain_text("NORMAL at step 0")
+    expect(log).to_have_text("no alerts so far")
+    play = view.locator(".widget-play button").first
+    play.click()
+    expect(lamp).to_contain_text("ALERT")
+    play.click()  # pause; the second button would stop and go back to step 0
+
+    reader.move_slider(page, view, "End")
+    expect(status).to_contain_text("delay")
+    expect(log).to_contain_text("ALERT")
+    lines, picture = log.inner_text(), image.get_attribute("src")
+    reader.move_slider(page, view, "End", slider=1)  # theta_high at its highest: out of reach
+    expect(status).to_contain_text("no alert in the")
+    expect(lamp).not_to_contain_text("ALERT")
+    expect(log).not_to_have_text(lines)
+    expect(image).not_to_have_attribute("src", picture)
+
+
+def play_a_round_and_run_the_cells_below(page: Page, view: Locator) -> None:
+    """The game stays the reader's: no cell below plays it, or minds that it was played."""
+    status, image = view.locator(".dd-status"), view.locator("img.dd-image")
+    question = status.inner_text()
+    view.locator("select").select_option(label="novel class")
+    expect(status).to_contain_text("Round 1 of 6: you said novel class")
+    expect(view.locator("select")).to_be_disabled()
+    answer, picture = status.inner_text(), image.get_attribute("src")
+    reader.run_all(page, below=True)
+    view = reader.explorer(page)
+    status, image = view.locator(".dd-status"), view.locator("img.dd-image")
+    expect(status).to_have_text(answer)
+    expect(image).to_have_attribute("src", picture)
+    view.get_by_role("button", name="Next round").click()
+    expect(status).to_contain_text("Round 2 of 6: which fault")
+    view.get_by_role("button", name="New game").click()
+    expect(status).to_have_text(question)
+    expect(view.locator("select")).to_be_enabled()
+
+
+@pytest.mark.parametrize(
+    ("name", "then"),
+    [
+        ("00_start_here.ipynb", move_the_threshold),
+        ("04_alarms.ipynb", play_to_an_alert),
+        ("05_diagnosis.ipynb", play_a_round_and_run_the_cells_below),
+    ],
+)
+def test_a_reader_runs_all_finds_the_question_and_then(server, name, then):
+    """After Run all each explorer says what it says in the stored notebook, at its start.
+
+    No output is there before, so that no prediction is spoiled; and saving is no change.
+    """
+    path = server.folder / name
+    assert not any(outputs(path))
+    with reader.browser_page() as page:
+        watch = reader.watch_page(page, server.base)
+        reader.open_notebook(page, server.base, name)
         assert page.locator(".jp-OutputArea-output").count() == 0
-        counts = lab.run_all(page)
+        counts = reader.run_all(page)
         assert counts == list(range(1, len(counts) + 1))
-
-        view = lab.explorer(page)
-        status, image = view.locator(".dd-status"), view.locator("img.dd-image")
-        words, picture = status.inner_text(), image.get_attribute("src")
-        assert words.strip()
-        lab.move_slider(page, view)
-        expect(status).not_to_have_text(words)
-        expect(image).not_to_have_attribute("src", picture)
-        assert image.evaluate("i => i.decode().then(() => [i.naturalWidth, i.naturalHeight])") == [
-            800,
-            300,
-        ]
-
-        moved = status.inner_text()
-        lab.move_slider(page, view, "ArrowLeft")  # and back: the same words as before
-        expect(status).to_have_text(words)
-        assert moved != words
-
-        before = path.read_bytes()
-        lab.save(page)
-        assert path.read_bytes() != before and sum(map(bool, outputs(path))) > len(counts) / 2
+        sentences = reader.stored_sentences(ROOT / "notebooks" / name)
+        assert sentences
+        for number, words in enumerate(sentences):
+            view = reader.explorer(page, number)
+            expect(view.locator(".dd-status")).to_have_text(words)
+        then(page, view)
+        reader.save(page)
+        assert sum(map(bool, outputs(path))) > len(counts) / 2
+        original = workspace.parse(ROOT / "notebooks" / name)
         assert workspace.state(path) == workspace.digest(original)
-
-        if shot := os.environ.get("DEEPDRIFT_SCREENSHOT"):
-            page.screenshot(path=shot)
-    assert watch.errors == []
-    assert watch.foreign == []
-
-
-def test_live_monitor_plays_to_an_alert_and_its_log_follows_a_slider(server):
-    with lab.browser_page() as page:
-        watch = lab.watch_page(page, server.base)
-        lab.open_notebook(page, server.base, "notebooks/04_alarms.ipynb")
-        lab.run_all(page)
-        view = lab.explorer(page)
-        lamp, log = view.locator(".dd-lamp"), view.locator(".dd-log")
-        status, image = view.locator(".dd-status"), view.locator("img.dd-image")
-
-        lab.move_slider(page, view, "Home")  # step 0
-        expect(status).to_contain_text("NORMAL at step 0")
-        expect(log).to_have_text("no alerts so far")
-        play = view.locator(".widget-play button").first
-        play.click()
-        expect(lamp).to_contain_text("ALERT")
-        play.click()  # pause; the second button would stop and go back to step 0
-
-        lab.move_slider(page, view, "End")
-        expect(status).to_contain_text("delay")
-        expect(log).to_contain_text("ALERT")
-        lines, picture = log.inner_text(), image.get_attribute("src")
-        lab.move_slider(page, view, "End", slider=1)  # theta_high at its highest: out of reach
-        expect(status).to_contain_text("no alert in the")
-        expect(lamp).not_to_contain_text("ALERT")
-        expect(log).not_to_have_text(lines)
-        expect(image).not_to_have_attribute("src", picture)
-
         if shot := os.environ.get("DEEPDRIFT_SCREENSHOT"):
             page.screenshot(path=shot)
     assert watch.errors == []

@@ -145,12 +145,17 @@ def open_notebook(page: Page, base: str, name: str) -> None:
     )
 
 
-def run_all(page: Page) -> list[int | None]:
-    """Run all cells; returns the execution counts, raises with the first error of a cell."""
+def run_all(page: Page, below: bool = False) -> list[int | None]:
+    """Run all cells, or those below the active one; raises with the first error of a cell.
+
+    Returns the execution counts.
+    """
+    command = "notebook:run-all-below" if below else "notebook:run-all-cells"
     page.evaluate(
-        """() => { window.ranAll = null;
-            window.jupyterapp.commands.execute('notebook:run-all-cells')
-                .then(String, String).then(result => { window.ranAll = result; }); }"""
+        f"""() => {{ window.ranAll = null;
+            if ({str(below).lower()}) {NOTEBOOK}.content.activeCellIndex += 1;
+            window.jupyterapp.commands.execute('{command}')
+                .then(String, String).then(result => {{ window.ranAll = result; }}); }}"""
     )
     page.wait_for_function("() => window.ranAll !== null")
     cells = page.evaluate(
@@ -198,3 +203,12 @@ def move_slider(page: Page, view: Locator, key: str = "ArrowRight", slider: int 
     handle.focus()
     page.keyboard.press(key)
     expect(handle).not_to_have_attribute("aria-valuetext", before)
+
+
+def stored_sentences(path: Path) -> list[str]:
+    """What the explorers of a stored notebook say, in order: a picture with a sentence."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    outputs = [o["data"] for cell in cells for o in cell.get("outputs", []) if "data" in o]
+    shown = [d["text/plain"] for d in outputs if {"image/png", "text/plain"} <= set(d)]
+    texts = [text if isinstance(text, str) else "".join(text) for text in shown]
+    return [text for text in texts if not text.startswith("<")]
