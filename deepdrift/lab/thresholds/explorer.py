@@ -150,11 +150,12 @@ needed.
             if rule == "IQR"
             else f"{name} rule, alpha {100 * alpha:.3g} %"
         )
+        digits = 1 if alpha < 0.02 else 0  # the ends of the range hang on single draws
         return (
             f"{promise}, {n} calibration {self._unit}, {len(rates)} draws: "
             f"{100 * s.mean:.1f} % false alarms on average, 5 to 95 % of the draws between "
-            f"{100 * s.low:.1f} % and {100 * s.high:.1f} %; {100 * s.share_above:.0f} % of the "
-            f"draws exceed {100 * alpha:.3g} %."
+            f"{100 * s.low:.{digits}f} % and {100 * s.high:.{digits}f} %; "
+            f"{100 * s.share_above:.0f} % of the draws exceed {100 * alpha:.3g} %."
         )
 
     def _draw(self, axes: list[Any], alpha: float, n: int, rule: str) -> None:
