@@ -29,7 +29,7 @@ def outputs(path: Path) -> list[list]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
-    """JupyterLab on the workspace as `make lab` makes it, so that saving touches nothing of ours."""
+    """JupyterLab on a workspace as `make lab` makes it: saving touches nothing of ours."""
     if reader.find_chromium() is None:
         message = "no Chromium found: install it or name it in the environment variable CHROMIUM"
         pytest.fail(message) if REQUIRED else pytest.skip(message)
