@@ -27,7 +27,6 @@ import json
 import logging
 import signal
 import sys
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -122,18 +121,15 @@ class Service:
         self.sampler = Sampler(sample_rate, seed)
         self.gather = Gather(monitor, window, max_wait, on_window=self.on_window)
         self.reference, self.last = reference_digest(monitor), None
-        # A forward pass and the reading of its hidden states belong together: without this lock
-        # another thread's pass could come between them, and its image would be judged instead.
-        self._lock = threading.Lock()
 
     def predict(self, image: Tensor) -> dict[str, Any]:
         """Class of one image, its p-value and whether it is flagged."""
         watch = self.sampler.take()
-        with self._lock, torch.no_grad():
+        with torch.no_grad():
             label = int(self.network(image).argmax())
-            if watch:
-                reading = self.monitor.read()  # of the pass just made: no second one
-                self.gather.add()
+        if watch:  # hidden states belong to the thread whose pass made them, so no lock is needed
+            reading = self.monitor.read()  # of the pass just made: no second one
+            self.gather.add()
         answer = {"label": label, "class": self.network.class_names[label]}
         if not watch:
             return answer | {"p_value": None, "flagged": None}

@@ -91,11 +91,11 @@ class Running:
         }
 
 
-def test_normal_and_inverted_images_through_four_clients(reference, tmp_path):
+def test_normal_and_inverted_images_through_eight_clients(reference, tmp_path):
     normal = load("fashion-mnist").test.images[:40]
     batch = torch.cat([normal, 1 - normal])
     flight = tmp_path / "flight.jsonl"
-    with Running(reference, flight, window=8) as running, ThreadPoolExecutor(4) as clients:
+    with Running(reference, flight, window=8) as running, ThreadPoolExecutor(8) as clients:
         answers = [*clients.map(running.predict, normal)]  # all normal ones, then the others
         answers += clients.map(running.predict, 1 - normal)
         health = json.loads(running.ask("GET", "/health")[1])

@@ -1,5 +1,6 @@
 """The flight recorder: what is written is what was said, and replays bit for bit."""
 
+import copy
 import json
 import math
 import os
@@ -250,6 +251,21 @@ def test_processes_append_to_one_file(tmp_path):
     record = read_flight(path)
     assert sorted(len(s.counts) for s in record.streams) == [60, 60]
     assert replay_flight(record).n_changed == 0
+
+
+def test_a_copy_and_a_forked_worker_record_streams_of_their_own(tmp_path):
+    watch = Watch(["a"], CONFIG)
+    with FlightRecorder(tmp_path / "f.jsonl", "d") as flight:
+        flight.write(None, *watch.update([3.0], fused=0.0))
+        other = copy.deepcopy(watch)
+        for each in (watch, other, watch, other):
+            flight.write(None, *each.update([3.0], fused=0.0))
+        watch._process += 1  # as a child sees it
+        flight.write(None, *watch.update([3.0], fused=0.0))
+    streams = read_flight(flight.path).streams
+    assert [s.counts.tolist() for s in streams] == [[1, 2, 3], [2, 3], [4]]
+    assert [s.n_missing for s in streams] == [0, 1, 3]
+    assert streams[1].states[0, 0] == "ALERT"  # it went on from where it was
 
 
 # ---- damage ----

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Sequence
 from typing import Any, TypedDict
@@ -28,7 +29,8 @@ class Status(dict[str, LayerStatus]):
     ----------
     fused : LayerStatus
     stream : str
-        Unique name of the stream; it changes when the state machines start anew.
+        Unique name of the stream. State machines that start anew, are copied or forked have
+        another one.
     count : int
         Readings of this stream so far, this one included.
     step : int or float
@@ -89,7 +91,16 @@ class Watch:
         self.config = config or ObserverConfig()
         self._layers = tuple(layers)
         self._observers = [DriftObserver(self.config, name) for name in (*layers, FUSED)]
-        self.stream, self.count = uuid.uuid4().hex[:16], 0
+        self.count = 0
+        self._name_stream()
+
+    def _name_stream(self) -> None:
+        self.stream, self._process = uuid.uuid4().hex[:16], os.getpid()
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """A copy goes its own way: another stream, with the count and history so far."""
+        vars(self).update(state)
+        self._name_stream()
 
     def update(
         self, drifts: Sequence[float], fused: float, step: Any = None
@@ -113,6 +124,8 @@ class Watch:
             )
         steps = [o.update(v, step) for o, v in zip(self._observers, values, strict=True)]
         self.count += 1
+        if self._process != os.getpid():  # a fork is a copy too
+            self._name_stream()
         *rows, total = map(_status, steps)
         layers, place = dict(zip(self._layers, rows, strict=True)), (self.stream, self.count)
         status = Status(layers, total, *place, steps[-1].step, self.config)
