@@ -206,6 +206,13 @@ def test_the_state_machine_counts_already():
     assert alert["for"] == "0s" and "keep_firing_for" not in alert
 
 
+def test_a_floor_is_in_the_rule():
+    config = ObserverConfig(theta_floor=-6)
+    alert = rules_of(alert_rules(config, "x", step_seconds=1))["DeepDriftAlert"]
+    assert alert["expr"].endswith(' or deepdrift_drift{monitor="x"} <= -6.0')
+    assert "at or above 3, or at or below -6, for 1 steps" in alert["annotations"]["description"]
+
+
 def test_durations():
     def dwell(**options):
         rules = rules_of(alert_rules(ObserverConfig(**options), "x", step_seconds=0.5))

@@ -68,6 +68,11 @@ class ObserverConfig:
         Slack per step (half the shift that matters) and level.
     ph_slack, ph_limit : float
         The same for Page-Hinkley, which is silent for its first ``window_size`` values.
+    theta_floor : float, optional
+        ALERT also at or below this value, which must lie under theta_low; None (the default) is
+        never. States more ordinary than normal data ever are come from a frozen or covered
+        sensor: drift -6 is as unusual as +6. Leave it out where calm batches are normal (a camera
+        at night, one request many times over).
 
     Raises
     ------
@@ -95,11 +100,12 @@ class ObserverConfig:
     cusum_limit: float = 5.0
     ph_slack: float = 0.5
     ph_limit: float = 5.0
+    theta_floor: float | None = None
 
     def __post_init__(self) -> None:
         for item in fields(self):
             value, whole = getattr(self, item.name), item.type == "int"
-            if item.name == "detector":
+            if item.name == "detector" or (item.name == "theta_floor" and value is None):
                 continue
             good = isinstance(value, int | np.integer if whole else int | float | np.number)
             if not good or isinstance(value, bool) or not math.isfinite(value):
@@ -112,6 +118,11 @@ class ObserverConfig:
             raise ObserverError(
                 f"theta_low: expected at most theta_high ({self.theta_high:g}), got "
                 f"{self.theta_low:g}; an alert could never end above the value that raises it"
+            )
+        if self.theta_floor is not None and self.theta_floor >= self.theta_low:
+            raise ObserverError(
+                f"theta_floor: expected less than theta_low ({self.theta_low:g}), got "
+                f"{self.theta_floor:g}; an alert could never end"
             )
         rules = [
             ("theta_slope", self.theta_slope >= 0, "a slope >= 0"),

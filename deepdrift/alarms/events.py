@@ -32,8 +32,8 @@ class Event:
     state, previous : State
         After and before the change.
     cause : str
-        "threshold breach", "rapid drift" (slope), "sustained drift" (the other detectors),
-        "recovered", "invalid value" or "finite again".
+        "threshold breach", "unusually ordinary" (theta_floor), "rapid drift" (slope),
+        "sustained drift" (the other detectors), "recovered", "invalid value" or "finite again".
     value, slope, statistic : float
         As in `Step`.
     config : ObserverConfig
@@ -57,6 +57,9 @@ class Event:
         if self.cause == "threshold breach":
             dwell = f" for {config.raise_after} steps" if config.raise_after > 1 else ""
             return f"{self.cause} ({number} >= {_number(config.theta_high)}{dwell})"
+        if self.cause == "unusually ordinary":
+            dwell = f" for {config.raise_after} steps" if config.raise_after > 1 else ""
+            return f"{self.cause} ({number} <= {_number(config.theta_floor)}{dwell})"
         if self.cause == "recovered":
             return f"{self.cause} ({number} <= {_number(config.theta_low)})"
         if self.cause == "rapid drift":

@@ -15,7 +15,8 @@ INVALID      a value is NaN or infinite              a finite value comes: to th
 In the words of Prometheus: between the first value above theta_high and the ``raise_after``-th
 the alert is *pending*, then it is *firing*; ``raise_after`` is ``for``, ``clear_after`` is
 ``keep_firing_for``. Two thresholds (a Schmitt trigger) keep it from flapping; between them nothing
-ends, so a plateau just below theta_high stays WARNING until it comes down. Every return to NORMAL
+ends, so a plateau just below theta_high stays WARNING until it comes down. With theta_floor a value
+can also be too ordinary: at or below it counts as above theta_high does. Every return to NORMAL
 clears the window: what has been reported and is over is not reported twice.
 
 Readings may be numbered 0, 1, 2, ... or by iteration or by time: gaps and slopes count in typical
@@ -53,13 +54,14 @@ class Machine:
     """States and transitions, shared by the observer and the replay; statistics stay outside."""
 
     __slots__ = (
-        "calm", "causes", "clear_after", "config", "fresh", "high", "high_run", "low", "need",
-        "raise_after", "shown", "state",
+        "calm", "causes", "clear_after", "config", "floor", "fresh", "high", "high_run", "low",
+        "need", "raise_after", "shown", "state",
     )  # fmt: skip
 
     def __init__(self, config: ObserverConfig) -> None:
         self.config = config
         self.high, self.low = float(config.theta_high), float(config.theta_low)
+        self.floor = -math.inf if config.theta_floor is None else float(config.theta_floor)
         self.raise_after, self.clear_after = config.raise_after, config.clear_after
         early = "rapid drift" if config.detector == "slope" else "sustained drift"
         self.causes = ("recovered", early, "threshold breach")
@@ -75,7 +77,7 @@ class Machine:
     def observe(self, value: float, fires: bool, holds: bool) -> bool:
         """Take in a finite value (``fresh`` counts it already); returns whether it recovered."""
         state = self.state
-        self.high_run = self.high_run + 1 if value >= self.high else 0
+        self.high_run = self.high_run + 1 if value >= self.high or value <= self.floor else 0
         if state != _ALERT and self.high_run >= self.raise_after:
             state, self.calm = _ALERT, 0
         elif state == _NORMAL:
@@ -108,6 +110,8 @@ class Machine:
             cause = "finite again"
         else:
             cause = self.causes[self.state]
+            if self.state == _ALERT and value <= self.floor:
+                cause = "unusually ordinary"
         shown, previous = STATES[self.shown], STATES[before[1]]
         return Event(step, name, shown, previous, cause, value, slope, statistic, self.config)
 
@@ -184,7 +188,7 @@ class DriftObserver:
 
     @property
     def pending(self) -> int:
-        """Values running at or above theta_high while an ALERT is not yet raised."""
+        """Values running beyond theta_high (or theta_floor) while an ALERT is not yet raised."""
         return 0 if self._machine.state == _ALERT else self._machine.high_run
 
     def __repr__(self) -> str:

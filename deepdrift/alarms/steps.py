@@ -9,8 +9,9 @@ to be compared with and is never a gap. A distance that made the machine start a
 counted, and the memory starts afresh too: a stream that slows down from every second to every
 minute starts afresh once, not for ever.
 
-Where readings arrive at random times (requests), a typical step is about 0.7 of the mean distance;
-leave the step out to count readings instead.
+Where readings arrive at random times (requests, exponential distances), a typical step is 0.7 of
+the mean distance, and chance alone makes a window of 20 start afresh 0.03 times in 1,000 steps, one
+of 10 4 times and one of 5 57 times; leave the step out to count readings instead.
 """
 
 from __future__ import annotations

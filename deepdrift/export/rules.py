@@ -97,11 +97,14 @@ def _rules(
     drift = f"deepdrift_drift{{monitor={name}}}"
     firing = f'ALERTS{{alertname="DeepDriftAlert",alertstate="firing",monitor={name}}}'
     high, low = float(config.theta_high), float(config.theta_low)
+    floor = "" if config.theta_floor is None else f", or at or below {config.theta_floor:g},"
     alert, dwell, keep = state(State.ALERT), 0.0, 0.0
     if source == "drift":
         # between the thresholds it goes on if it is firing already
         same = "and on (job, instance, monitor, layer)"
         alert = f"{drift} >= {high!r} or ({drift} > {low!r} {same} {firing})"
+        if config.theta_floor is not None:
+            alert += f" or {drift} <= {float(config.theta_floor)!r}"
         # half way between the k-th value and the next: k - 1 values are never enough
         dwell, keep = (
             (k - 0.5) * step_seconds if k > 1 else 0.0
@@ -110,8 +113,8 @@ def _rules(
     invalid = f'increase(deepdrift_invalid_total{{monitor={name},where="state"}}[10m]) > 0'
     rules = [
         _rule("DeepDriftAlert", alert, dwell, keep, "critical", f"High drift in {_WHERE}",
-              f"Drift is at or above {high:g} for {config.raise_after} steps and has not come down "
-              f"to {low:g} for {config.clear_after}. {rates[State.ALERT]}"),
+              f"Drift is at or above {high:g}{floor} for {config.raise_after} steps and has not "
+              f"come back to {low:g} for {config.clear_after}. {rates[State.ALERT]}"),
         _rule("DeepDriftWarning", state(State.WARNING), 0.0, 0.0, "warning",
               f"Early warning in {_WHERE}",
               f"Detector {config.detector}, level {config.warning_level:.3g}, window "

@@ -129,6 +129,20 @@ def test_a_value_on_both_thresholds_does_not_flap():
     assert walk([3.0] * 5 + [2.9], config)[0] == [A] * 5 + [N]
 
 
+def test_a_value_can_be_too_ordinary():
+    """A frozen or covered sensor: drift -9 to -15, which is no NORMAL."""
+    config = ObserverConfig(theta_floor=-6, raise_after=2)
+    states, events = walk([0, -7, -5, -6, -9, -15, -2, 4, 4, -7, 1.5], config)
+    assert states == [N, N, N, N, A, A, N, N, A, A, N]
+    assert events == [
+        "ALERT [layer]: unusually ordinary (-9.0 <= -6.0 for 2 steps)",
+        "NORMAL [layer]: recovered (-2.0 <= 1.5)",
+        "ALERT [layer]: threshold breach (4.0 >= 3.0 for 2 steps)",
+        "NORMAL [layer]: recovered (1.5 <= 1.5)",
+    ]
+    assert set(walk([-15.0] * 9)[0]) == {N}  # unless asked for
+
+
 # ---- values that are not numbers, missing values, gaps ----
 
 
@@ -285,6 +299,7 @@ numbers = st.one_of(
         ObserverConfig,
         theta_high=st.sampled_from([1.5, 3.0]),
         theta_slope=st.sampled_from([0, 0.05, 0.3]),
+        theta_floor=st.sampled_from([None, -1.0]),
         window_size=st.sampled_from([5, 6, 9]),
         raise_after=st.integers(1, 3),
         clear_after=st.integers(1, 3),
@@ -422,6 +437,9 @@ def test_the_published_configuration_call():
         ({"cusum_slack": -1}, "cusum_slack"),
         ({"cusum_limit": 0.0}, "cusum_limit"),
         ({"ph_limit": -5.0}, "ph_limit"),
+        ({"theta_floor": 1.5}, "theta_floor"),
+        ({"theta_floor": -inf}, "theta_floor"),
+        ({"theta_floor": "-6"}, "theta_floor"),
     ],
 )
 def test_impossible_parameters_are_refused_by_name(options, name):

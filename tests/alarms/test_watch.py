@@ -298,6 +298,18 @@ def test_shards_fitted_apart_diagnose_after_calibration():
         assert one.diagnose(9 * images(64, 5)).name == "sensor failure"
 
 
+def test_a_dead_sensor_alerts_where_a_floor_is_set(monitor):
+    config = ObserverConfig(theta_floor=-4.0, raise_after=3)
+    with DeepDriftMonitor(network(), LAYERS, drift_config=config) as watched:
+        watched.reference = monitor.reference
+        for i in range(40):
+            assert watched.step(images(32, 900 + i))[0].fused["state"] is State.NORMAL
+        said = [watched.step(torch.zeros(32, 4))[1] for _ in range(3)]
+        assert said[:2] == [[], []]
+        assert [a.name for a in said[2]] == [*LAYERS, "fused"]
+        assert {a.cause for a in said[2]} == {"unusually ordinary"}
+
+
 # Watch alone
 
 
