@@ -27,6 +27,7 @@ import json
 import logging
 import signal
 import sys
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -121,15 +122,19 @@ class Service:
         self.sampler = Sampler(sample_rate, seed)
         self.gather = Gather(monitor, window, max_wait, on_window=self.on_window)
         self.reference, self.last = reference_digest(monitor), None
+        # One pass at a time. Hidden states belong to the thread whose pass made them, so no thread
+        # reads another's; the lock keeps pass, reading and window in one order, and a pass uses
+        # every core anyway.
+        self._lock = threading.Lock()
 
     def predict(self, image: Tensor) -> dict[str, Any]:
         """Class of one image, its p-value and whether it is flagged."""
         watch = self.sampler.take()
-        with torch.no_grad():
+        with self._lock, torch.no_grad():
             label = int(self.network(image).argmax())
-        if watch:  # hidden states belong to the thread whose pass made them, so no lock is needed
-            reading = self.monitor.read()  # of the pass just made: no second one
-            self.gather.add()
+            if watch:
+                reading = self.monitor.read()  # of the pass just made: no second one
+                self.gather.add()
         answer = {"label": label, "class": self.network.class_names[label]}
         if not watch:
             return answer | {"p_value": None, "flagged": None}
