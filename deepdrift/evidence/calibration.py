@@ -119,6 +119,17 @@ def p_values_from_sorted(ordered: Tensor, scores: Tensor, tail: Tail = "upper") 
     return torch.where(torch.isfinite(queries), p, 0.0).T.reshape(scores.shape)
 
 
+def steps(n: int) -> Tensor:
+    """The p-value ``(n + 1,)`` of a score that 0, 1, ... n of n normal scores fall short of.
+
+    Examples
+    --------
+    >>> steps(3).tolist()
+    [1.0, 0.75, 0.5, 0.25]
+    """
+    return (1 + n - torch.arange(n + 1)).double() / (n + 1)
+
+
 def conformal_threshold(scores: Tensor, alpha: float = 0.05) -> float:
     """Threshold that a new normal score exceeds with probability at most ``alpha``.
 

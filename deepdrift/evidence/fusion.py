@@ -28,12 +28,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from deepdrift.errors import CalibrationError
-from deepdrift.evidence.calibration import calibration_scores
+from deepdrift.evidence.calibration import calibration_scores, steps
+from deepdrift.evidence.single import SingleSample
 
 Blocks = Mapping[str, Tensor]
 
@@ -100,23 +102,23 @@ class Fusion:
         ).double()
         self._layers = torch.cat(halves[0], dim=1).T.contiguous().sort(dim=1).values  # (K, n)
         self._largest, self._exponent = _tail(self._layers.T)
-        self._layer_steps = _steps(self._layers.shape[1])
+        self._layer_steps = steps(self._layers.shape[1])
         # The second half: its own statistics, each left out where it judges itself.
         scores = torch.cat(halves[1], dim=1)
         statistics = self._statistics(scores, self._layer_p(scores, True), True)
         n = len(statistics)
         self._blocks = statistics.T.contiguous().sort(dim=1).values  # (B, n)
-        self._block_steps = _steps(n)
-        self._top = (
-            self._blocks[:, -1]
-            if n > 1
-            else torch.full((len(widths),), math.inf, device="cpu").double()
-        )
+        self._block_steps = steps(n)
+        self._top = self._blocks[:, -1] if n > 1 else torch.full((len(widths),), math.inf, device="cpu").double()
         p = self._block_p(statistics, True) - 1 / (n + 1)  # counts itself once
         largest, next_one = self._blocks[:, -1], self._blocks[:, max(n - 2, 0)]
         rival = torch.where(statistics < largest, largest, next_one)
         normal = self._combine(statistics, p, (statistics - rival).clamp(min=0))
         self.normal_scores = normal.sort().values
+        self._single: SingleSample | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return vars(self) | {"_single": None}  # it looks into the tensors of this object
 
     def layer_p_values(self, block: str, scores: Tensor) -> Tensor:
         """Conformal p-value ``(N, K)`` of every layer of a block."""
@@ -150,9 +152,27 @@ class Fusion:
         finite : bool
             Whether all are known to be finite: the same numbers, sooner.
         """
+        if finite and len(scores) == 1:
+            return self._judge_one(scores)
         layers = self._layer_p(scores, finite)
         combined = self._score(scores, layers, finite)
         return combined, self.p_values(combined), layers
+
+    def _judge_one(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`judge` for one sample, without an operation per step: they are all that costs then."""
+        if self._single is None:
+            self._single = SingleSample(
+                self._layers,
+                self._largest,
+                self._exponent,
+                [columns.stop for columns in self._columns.values()],
+                self._blocks,
+                self._weights,
+                self.normal_scores,
+            )
+        score, p, layers = self._single.judge(scores[0].tolist())
+        found = torch.tensor([[score, p, *layers]], dtype=torch.float64)
+        return found[:, 0], found[:, 1], found[:, 2:]
 
     def p_values(self, scores: Tensor) -> Tensor:
         """Conformal p-value ``(N,)`` of combined scores; 0 where a score is not finite."""
@@ -198,11 +218,6 @@ class Fusion:
         if len(self._columns) == 1:
             return statistics[:, 0]
         return _rounded(((excess - 2 * p.log()) * self._weights).sum(dim=1))
-
-
-def _steps(n: int) -> Tensor:
-    """The conformal p-value after 0, 1, ... n of n sorted scores that are smaller."""
-    return (1 + n - torch.arange(n + 1, device="cpu")).double() / (n + 1)
 
 
 def _tail(ordered: Tensor) -> tuple[Tensor, Tensor]:

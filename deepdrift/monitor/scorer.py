@@ -436,7 +436,8 @@ class StateScorer:
         else:
             found, finite = self._plan.read(values)
         if "output" not in self._columns:
-            return found, finite and len(values) == len(self.widths)
+            spare = values[len(self.widths) :]  # an output layer that no score reads
+            return found, finite and all(math.isfinite(v.sum()) for v in spare)
         relative = found[:, -2:-1] - found[:, -1:]  # infinite where it cannot be computed
         relative = relative if finite else relative.nan_to_num(math.inf, math.inf, -math.inf)
         return torch.cat([found[:, :-2], relative], dim=1), finite

@@ -141,6 +141,12 @@ def test_one_matrix_for_all_blocks_gives_the_same_numbers(n_blocks, n, kind):
         assert torch.equal(scores, expected)
         assert torch.equal(p, p_values)
         assert torch.equal(layers, ranks)
+    for i in range(100 if kind != "bad" else 0):  # one by one goes another way
+        row = torch.cat([v[i : i + 1] for v in new.values()], dim=1)
+        scores, p, layers = one.judge(row, finite=True)
+        assert torch.equal(scores, expected[i : i + 1])
+        assert torch.equal(p, p_values[i : i + 1])
+        assert torch.equal(layers, ranks[i : i + 1])
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])

@@ -1,6 +1,8 @@
 """StateScorer: from states to calibrated decisions, without a model."""
 
+import copy
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -257,6 +259,16 @@ def test_stored_scores_restore_the_calibration():
     again.widths, again.sums = scorer.widths, scorer.sums
     assert again.set_calibration(scorer.calibration_scores, "conformal") == scorer.calibration
     assert torch.equal(again.read(new).score, expected.score)
+
+
+def test_copies_of_a_scorer_read_the_same_and_go_their_own_way():
+    scorer, new = calibrated("fused"), states_of(1, 8)
+    expected = scorer.read(new)
+    for again in (copy.deepcopy(scorer), pickle.loads(pickle.dumps(scorer))):
+        assert torch.equal(again.read(new).score, expected.score)
+        again.partial_fit(states_of(100, 30))
+        again.calibrate(states_of(100, 31))
+        assert torch.equal(scorer.read(new).score, expected.score)
 
 
 # Labels
