@@ -109,7 +109,11 @@ class Fusion:
         n = len(statistics)
         self._blocks = statistics.T.contiguous().sort(dim=1).values  # (B, n)
         self._block_steps = steps(n)
-        self._top = self._blocks[:, -1] if n > 1 else torch.full((len(widths),), math.inf, device="cpu").double()
+        self._top = (
+            self._blocks[:, -1]
+            if n > 1
+            else torch.full((len(widths),), math.inf, device="cpu").double()
+        )
         p = self._block_p(statistics, True) - 1 / (n + 1)  # counts itself once
         largest, next_one = self._blocks[:, -1], self._blocks[:, max(n - 2, 0)]
         rival = torch.where(statistics < largest, largest, next_one)

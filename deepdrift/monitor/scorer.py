@@ -21,13 +21,13 @@ from deepdrift.errors import CalibrationError, NotFittedError, StateError
 from deepdrift.evidence import calibration as cal
 from deepdrift.evidence.drift import Drift
 from deepdrift.evidence.fusion import Fusion
+from deepdrift.monitor.columns import BLOCKS, ScoreColumns
 from deepdrift.monitor.results import Calibration, Reading
 from deepdrift.monitor.stream import PIECE, ScoreStream, split_rows
 from deepdrift.scores.chain import ChainSums
 from deepdrift.scores.distance import LayerDistance, check_labels
 from deepdrift.scores.innovation import Innovation
 from deepdrift.scores.moments import finite_samples
-from deepdrift.scores.plan import Plan
 from deepdrift.scores.velocity import as_states, spatial_velocity
 
 SCORES = {
@@ -36,7 +36,6 @@ SCORES = {
     "distance": ("distance",),
     "velocity": (),
 }
-BLOCKS = ("innovation", "distance", "output")  # in the order of the columns of all scores
 # What the output says counts as much as innovation and distance, which see the layers, together.
 BLOCK_WEIGHTS = {"output": 2.0}
 METHODS = ("conformal", "quantile", "iqr")
@@ -95,8 +94,7 @@ class StateScorer:
         self.sums: ChainSums | None = None
         self.breaks: frozenset[str] = frozenset()  # layers that no step leads into
         self.output: LayerDistance | None = None
-        self._plan: Plan | None = None
-        self._columns: dict[str, slice] = {}
+        self._columns: ScoreColumns | None = None
         self.calibration_scores: dict[str, Tensor] = {}
         self.calibration: Calibration | None = None
         self._fusion: Fusion | None = None
@@ -147,7 +145,7 @@ class StateScorer:
         if blocks:
             sums = ChainSums("innovation" in blocks, self.breaks) if sums is None else sums
             sums.add(states, labels if "distance" in blocks else None)
-        self.sums, self.output, self._plan = sums, known, None
+        self.sums, self.output, self._columns = sums, known, None
         self.widths = {k: v.shape[1] for k, v in states.items()}
         self.calibration_scores, self.calibration, self._own_fit = {}, None, False
         return self
@@ -210,7 +208,7 @@ class StateScorer:
         sums = self.sums
         if sums is not None and sums.n < SAMPLES_PER_CLASS * sums.n_classes:
             self.sums, self.output = sums.pooled(), self.output and self.output.pooled()
-            self._plan = None
+            self._columns = None
         return ScoreStream(self._normal_scores, list(self.widths))
 
     def finish(self, stream: ScoreStream, method: str = "conformal") -> Calibration:
@@ -233,9 +231,9 @@ class StateScorer:
         if self.score_name == "velocity":
             return self.set_calibration({"velocity": done.scores}, method)
         scores = {
-            f"{half}.{block}": done.scores[index, columns]
+            f"{half}.{block}": values
             for half, index in (("first", first), ("second", second))
-            for block, columns in self._columns.items()
+            for block, values in self._columns.blocks(done.scores[index]).items()
         }
         return self.set_calibration(scores | done.shape(second).to_tensors(), method)
 
@@ -283,24 +281,9 @@ class StateScorer:
 
     def prepare(self) -> None:
         """Solve for what reading needs, unless it is done: then the first read costs no more."""
-        if self._plan is not None or not self.fitted:
-            return
-        distances, steps, extra = [], [], []
-        blocks = SCORES[self.score_name]
-        if self.sums is not None:
-            distances, steps = self.sums.maps(with_distances="distance" in blocks)
-        if self.output is not None and self.output.n_classes > 1:
-            extra = [part.maps()[0] for part in (self.output, self.output.pooled())]
-        start, self._columns = 0, {}
-        widths = len(steps), len(distances), len(extra[:1])
-        for name, width in zip(BLOCKS, widths, strict=True):
-            if width:
-                self._columns[name] = slice(start, start + width)
-            start += width
-        self._plan = Plan(
-            distances, steps, extra, n_layers=len(self.widths), targets=self._targets or None
-        )
-        self._plan.lay_out(torch.device("cpu"))
+        if self._columns is None and self.fitted:
+            wanted = SCORES[self.score_name]
+            self._columns = ScoreColumns(self.sums, self.output, wanted, len(self.widths))
 
     def read(self, states: States) -> Reading:
         """Scores, p-values and decisions for states ``(N, D_l)`` of the calibrated layers.
@@ -323,7 +306,7 @@ class StateScorer:
             finite = bool(score.isfinite().all()) and len(states) == len(self.widths)
         else:
             score, p_values, ranks = self._fusion.judge(matrix, finite)
-            layer_p_values = self._blocks(ranks)
+            layer_p_values = self._columns.blocks(ranks)
         invalid = {} if finite else _invalid_rows(states)
         if invalid:  # others may hide the NaN of one layer (ReLU, pooling): the sample is invalid
             rows = torch.stack(list(invalid.values())).any(dim=0)
@@ -338,10 +321,11 @@ class StateScorer:
             score=score,
             p_values=p_values,
             flagged=flagged,
-            blocks=self._blocks(matrix),
+            blocks=self._columns.blocks(matrix),
             layer_p_values=layer_p_values,
             invalid_layers=tuple(invalid),
             layers=tuple(self.widths),
+            targets=None if self._targets is None else tuple(self._targets),
         )
 
     def drift(self, states: States) -> tuple[Tensor, Tensor]:
@@ -379,7 +363,7 @@ class StateScorer:
             raise StateError("drift: score='velocity' has none; use 'fused'")
         states = self._checked(states)
         matrix, finite = self._matrix(states)
-        layers, fused = self._drift.per_sample(self._blocks(matrix))
+        layers, fused = self._drift.per_sample(self._columns.blocks(matrix))
         for name, bad in ({} if finite else _invalid_rows(states)).items():
             if name in self.widths:
                 layers[bad, list(self.widths).index(name)] = math.inf
@@ -412,9 +396,6 @@ class StateScorer:
             )
         return {k: v for k, v in states.items() if k != name}, {name: states[name]}
 
-    def _blocks(self, matrix: Tensor) -> dict[str, Tensor]:
-        return {name: matrix[:, columns] for name, columns in self._columns.items()}
-
     def _checked(self, states: States) -> States:
         """States of the calibrated layers, then that of the output layer; at least one sample."""
         layers, output = self._split(as_states(states))
@@ -424,23 +405,9 @@ class StateScorer:
         return layers | output if output else layers
 
     def _matrix(self, states: States) -> tuple[Tensor, bool]:
-        """Scores ``(N, K)`` of steps, layers and output, and whether all states are known finite.
-
-        ``states`` are in the order of `_checked`.
-        """
+        """Scores ``(N, K)``, and whether all states, in the order of `_checked`, are finite."""
         self.prepare()
-        values = list(states.values())
-        if torch.is_autocast_enabled(values[0].device.type):
-            with torch.autocast(values[0].device.type, enabled=False):
-                found, finite = self._plan.read(values)
-        else:
-            found, finite = self._plan.read(values)
-        if "output" not in self._columns:
-            spare = values[len(self.widths) :]  # an output layer that no score reads
-            return found, finite and all(math.isfinite(v.sum()) for v in spare)
-        relative = found[:, -2:-1] - found[:, -1:]  # infinite where it cannot be computed
-        relative = relative if finite else relative.nan_to_num(math.inf, math.inf, -math.inf)
-        return torch.cat([found[:, :-2], relative], dim=1), finite
+        return self._columns.read(list(states.values()))
 
     def _peak_velocity(self, states: States) -> Tensor:
         layers = {k: states[k] for k in states if k != self.output_layer}

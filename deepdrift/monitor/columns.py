@@ -1,0 +1,86 @@
+"""Which scores a scorer takes of a batch, and in which columns of one matrix they stand."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from deepdrift.scores.chain import ChainSums
+from deepdrift.scores.distance import LayerDistance
+from deepdrift.scores.plan import Plan
+
+BLOCKS = ("innovation", "distance", "output")
+
+
+class ScoreColumns:
+    """Scores of a batch as one matrix, solved from sums and ready to be read.
+
+    Parameters
+    ----------
+    sums : ChainSums or None
+        Of the layers.
+    output : LayerDistance or None
+        Of the output layer; with two classes or more its relative distance is one more score.
+    wanted : sequence of str
+        Of "innovation" and "distance": what is taken of the layers.
+    n_layers : int
+
+    Examples
+    --------
+    >>> g = torch.Generator().manual_seed(0)
+    >>> states = [torch.randn(50, 2, generator=g) for _ in range(3)]
+    >>> columns = ScoreColumns(ChainSums().add(states), None, ("innovation", "distance"), 3)
+    >>> matrix, finite = columns.read(states)
+    >>> {name: tuple(block.shape) for name, block in columns.blocks(matrix).items()}, finite
+    ({'innovation': (50, 2), 'distance': (50, 3)}, True)
+    """
+
+    def __init__(
+        self,
+        sums: ChainSums | None,
+        output: LayerDistance | None,
+        wanted: tuple[str, ...],
+        n_layers: int,
+    ) -> None:
+        distances, steps, extra = [], [], []
+        if sums is not None:
+            distances, steps = sums.maps(with_distances="distance" in wanted)
+        if output is not None and output.n_classes > 1:
+            extra = [part.maps()[0] for part in (output, output.pooled())]
+        self._places, start = {}, 0
+        widths = len(steps), len(distances), len(extra[:1])
+        for name, width in zip(BLOCKS, widths, strict=True):
+            if width:
+                self._places[name] = slice(start, start + width)
+            start += width
+        self._n_layers = n_layers
+        targets = None if sums is None else sums.targets
+        self._plan = Plan(distances, steps, extra, n_layers=n_layers, targets=targets)
+        self._plan.lay_out(torch.device("cpu"))
+
+    def read(self, states: list[Tensor]) -> tuple[Tensor, bool]:
+        """Scores ``(N, K)``, float64, and whether all of the states are known to be finite.
+
+        Parameters
+        ----------
+        states : list of Tensor
+            Of the layers, then of the output layer if there is one.
+        """
+        device = states[0].device.type
+        if torch.is_autocast_enabled(device):
+            with torch.autocast(device, enabled=False):
+                found, finite = self._plan.read(states)
+        else:
+            found, finite = self._plan.read(states)
+        if "output" not in self._places:
+            spare = states[self._n_layers :]  # an output layer that no score reads
+            return found, finite and all(math.isfinite(v.sum()) for v in spare)
+        relative = found[:, -2:-1] - found[:, -1:]  # infinite where it cannot be computed
+        relative = relative if finite else relative.nan_to_num(math.inf, math.inf, -math.inf)
+        return torch.cat([found[:, :-2], relative], dim=1), finite
+
+    def blocks(self, matrix: Tensor) -> dict[str, Tensor]:
+        """The columns of each block, by name."""
+        return {name: matrix[:, place] for name, place in self._places.items()}
