@@ -127,7 +127,7 @@ def steps(n: int) -> Tensor:
     >>> steps(3).tolist()
     [1.0, 0.75, 0.5, 0.25]
     """
-    return (1 + n - torch.arange(n + 1)).double() / (n + 1)
+    return (1 + n - torch.arange(n + 1, device="cpu")).double() / (n + 1)
 
 
 def conformal_threshold(scores: Tensor, alpha: float = 0.05) -> float:

@@ -175,7 +175,7 @@ class Fusion:
                 self.normal_scores,
             )
         score, p, layers = self._single.judge(scores[0].tolist())
-        found = torch.tensor([[score, p, *layers]], dtype=torch.float64)
+        found = torch.tensor([[score, p, *layers]], dtype=torch.float64, device="cpu")
         return found[:, 0], found[:, 1], found[:, 2:]
 
     def p_values(self, scores: Tensor) -> Tensor:

@@ -84,3 +84,21 @@ class ScoreColumns:
     def blocks(self, matrix: Tensor) -> dict[str, Tensor]:
         """The columns of each block, by name."""
         return {name: matrix[:, place] for name, place in self._places.items()}
+
+
+def invalid_rows(states: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Layers with NaN or infinity -> which samples ``(N,)`` hold them."""
+    rows = {k: (~torch.isfinite(v)).any(dim=1).cpu() for k, v in states.items()}
+    return {k: row for k, row in rows.items() if bool(row.any())}
+
+
+def why_other_widths(fitted: dict[str, int], found: dict[str, int]) -> str:
+    """What may be the cause of states of other layers or widths, and the remedy."""
+    if fitted.keys() == found.keys():
+        return "with pooling='flatten' the size of the input must not change"
+    if {k.split("#")[0] for k in fitted} == {k.split("#")[0] for k in found}:
+        return "a layer ran another number of times: inputs must be of the length that was fitted"
+    return (
+        "other layers ran: a model in train mode may skip some (call model.eval()), or this input "
+        "takes another way through it"
+    )

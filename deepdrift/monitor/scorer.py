@@ -21,7 +21,7 @@ from deepdrift.errors import CalibrationError, NotFittedError, StateError
 from deepdrift.evidence import calibration as cal
 from deepdrift.evidence.drift import Drift
 from deepdrift.evidence.fusion import Fusion
-from deepdrift.monitor.columns import BLOCKS, ScoreColumns
+from deepdrift.monitor.columns import BLOCKS, ScoreColumns, invalid_rows, why_other_widths
 from deepdrift.monitor.results import Calibration, Reading
 from deepdrift.monitor.stream import PIECE, ScoreStream, split_rows
 from deepdrift.scores.chain import ChainSums
@@ -307,7 +307,7 @@ class StateScorer:
         else:
             score, p_values, ranks = self._fusion.judge(matrix, finite)
             layer_p_values = self._columns.blocks(ranks)
-        invalid = {} if finite else _invalid_rows(states)
+        invalid = {} if finite else invalid_rows(states)
         if invalid:  # others may hide the NaN of one layer (ReLU, pooling): the sample is invalid
             rows = torch.stack(list(invalid.values())).any(dim=0)
             score, p_values = score.masked_fill(rows, math.inf), p_values.masked_fill(rows, 0.0)
@@ -364,7 +364,7 @@ class StateScorer:
         states = self._checked(states)
         matrix, finite = self._matrix(states)
         layers, fused = self._drift.per_sample(self._columns.blocks(matrix))
-        for name, bad in ({} if finite else _invalid_rows(states)).items():
+        for name, bad in ({} if finite else invalid_rows(states)).items():
             if name in self.widths:
                 layers[bad, list(self.widths).index(name)] = math.inf
             fused = fused.masked_fill(bad, math.inf)
@@ -425,25 +425,8 @@ class StateScorer:
         if self.widths and list(widths.items()) != list(self.widths.items()):
             raise StateError(
                 f"states: expected layers of widths {self.widths} as fitted, got {widths}; "
-                + _why_other_widths(self.widths, widths)
+                + why_other_widths(self.widths, widths)
             )
-
-
-def _invalid_rows(states: States) -> dict[str, Tensor]:
-    """Layers with NaN or infinity -> which samples ``(N,)`` hold them."""
-    rows = {k: (~torch.isfinite(v)).any(dim=1).cpu() for k, v in states.items()}
-    return {k: row for k, row in rows.items() if bool(row.any())}
-
-
-def _why_other_widths(fitted: dict[str, int], found: dict[str, int]) -> str:
-    if fitted.keys() == found.keys():
-        return "with pooling='flatten' the size of the input must not change"
-    if {k.split("#")[0] for k in fitted} == {k.split("#")[0] for k in found}:
-        return "a layer ran another number of times: inputs must be of the length that was fitted"
-    return (
-        "other layers ran: a model in train mode may skip some (call model.eval()), or this input "
-        "takes another way through it"
-    )
 
 
 def _check_method(method: str) -> None:

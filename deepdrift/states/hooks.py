@@ -6,8 +6,6 @@ order. It never breaks the pass it listens to: what goes wrong is kept and raise
 
 from __future__ import annotations
 
-import threading
-import warnings
 import weakref
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -18,23 +16,18 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.hooks import RemovableHandle
 
-from deepdrift.errors import LayerNotFoundError, StateError
+from deepdrift.errors import LayerNotFoundError
 from deepdrift.states import padding
 from deepdrift.states.blocks import auto_layers, parts
+from deepdrift.states.first_pass import FirstPass
 from deepdrift.states.forward import unwrap
 from deepdrift.states.layers import as_names, find_layer, refuse_twins, remove_hooks
-from deepdrift.states.layout import Axes, axes_of, static_axes
-from deepdrift.states.passes import Pass, States, ancestors
+from deepdrift.states.passes import States, ancestors
 from deepdrift.states.pooling import (
     Layouts,
     Pooling,
-    check_layouts,
-    check_method,
-    find_tensor,
-    pool,
-    unpack,
 )
-from deepdrift.states.probe import Probe, listeners, time_first
+from deepdrift.states.probe import Probe, listeners
 
 
 def _inert(*_: Any, **__: Any) -> None:
@@ -63,7 +56,7 @@ class _Hook:
         return _make_inert, ()
 
 
-class Recorder(AbstractContextManager["States"]):
+class Recorder(FirstPass, AbstractContextManager["States"]):
     """Hooks on some layers of one model; `record` explains the arguments.
 
     Parameters
@@ -87,29 +80,18 @@ class Recorder(AbstractContextManager["States"]):
         find_output: bool = False,
         check_rows: bool = True,
     ) -> None:
-        self._network = network = unwrap(model)
+        network = unwrap(model)
         self.automatic = layers is None
         names = as_names(auto_layers(network) if layers is None else layers)
         self.output, self._find_output = output, find_output
         watched = names if output is None else [*names, output]
         modules = {name: find_layer(network, name) for name in watched}
         refuse_twins(modules)
-        self._pooling = check_method(pooling)
-        self._layouts = check_layouts(layout, watched)
-        self._mask, self._rows_are_known = mask, check_rows
+        super().__init__(network, watched, pooling, layout, check_rows)
+        self._mask = mask
         self.states = States(watched)
-        self._own = {id(m): name for name, m in network.named_modules()}
-        self._plans: dict[tuple[str, int], Axes] = {}
-        self._methods: dict[str, Pooling] = {}  # of the output layer, where it is known
-        self._orientation: str | None = None
-        self.breaks: frozenset[str] = frozenset()  # layers that do not go on from the one before
-        self._said: set[str] = set()
-        self._lock = threading.Lock()
-        self._time_first = any(time_first(m) for m in network.modules())
         self._handles: list[RemovableHandle] = []
-        self._probes: list[RemovableHandle] = []
         self._by_layer: dict[str, RemovableHandle] = {}
-        self._owners: dict[str, list[str]] = {}
         roots = [network] if model is network else [model, network]
         for i, root in enumerate(roots):
             enter, leave = _Hook(self, "_enter", i), _Hook(self, "_leave", i)
@@ -278,234 +260,6 @@ class Recorder(AbstractContextManager["States"]):
             current.values[key] = self._state(current, name, key, module, output)
         except Exception as error:  # the user's forward pass must go on
             current.errors[key] = error
-
-    def _state(self, current: Pass, name: str, key: str, module: nn.Module, output: Any) -> Tensor:
-        output, keep = unpack(output)
-        tensor, padded = find_tensor(output), keep is not None
-        method = self._methods.get(name, self._pooling)
-        if callable(method):
-            state = pool(tensor, "auto", method)
-        else:
-            given = self._layouts.get(name, "auto")
-            if given != "auto" and len(given) == tensor.ndim:
-                layout = given
-            elif padded:
-                layout = "NTD"
-            else:
-                layout = self._layout(current, name, key, module, tensor)
-            current.layouts[key] = layout
-            if keep is None:
-                keep = self._keep(current, name, layout, tensor)
-            state = pool(tensor, layout, method, keep)
-            both = layout == "NTD" and self._time_first and not padded and given == "auto"
-            if current.probe is not None and both:
-                other = self._keep(current, name, "TND", tensor)
-                current.probe.both_ways[key] = pool(tensor, "TND", method, other)
-        if current.probe is not None:  # the first pass must end before rows can be told
-            current.shapes[key] = tuple(tensor.shape)
-            return state
-        self._check_rows(current, name, state, tuple(tensor.shape))
-        return state
-
-    def _check_rows(self, current: Pass, name: str, state: Tensor, shape: tuple[int, ...]) -> None:
-        given = self._layouts.get(name, "auto")
-        rows = current.rows if self._rows_are_known else None
-        if rows is None or current.outside or len(state) == rows:
-            return
-        if given == "TND" and len(state) == (*current.shape, 0, 0)[1]:
-            return  # the user says that time comes first
-        if len(current.shape) == 1:
-            raise StateError(
-                f"its output of shape {shape} has {len(state)} rows for an input of shape "
-                f"{current.shape}, which has no batch axis: for one sample pass x[None], for a "
-                "data set a DataLoader"
-            )
-        if len(current.shape) == 3 and len(shape) == 3 and given == "auto":
-            hint = ", or the input has no batch axis (for a data set pass a DataLoader)"
-        else:
-            hint = ""
-        raise StateError(
-            f"its output of shape {shape} has {len(state)} rows for {rows} samples (input of shape "
-            f"{current.shape}): a row must be a sample, and these are windows, crops, tokens, "
-            f"nodes or boxes{hint}. Watch the layer around it, name the axes with layout=, or give "
-            "pooling= a function that returns (samples, D)"
-        )
-
-    def _layout(self, current: Pass, name: str, key: str, module: nn.Module, tensor: Tensor) -> str:
-        shape = tuple(tensor.shape)
-        plan = self._plans.get((key, tensor.ndim))
-        probe = current.probe
-        if probe is not None:
-            inside = probe.inside(self._own[id(module)])
-            if probe.leaves:
-                plan = axes_of(module, shape, probe.leaves, inside)
-            else:
-                plan = static_axes(self._network, module, shape)
-            self._plans[key, tensor.ndim] = plan
-            if plan.doubtful:
-                self._say(
-                    name,
-                    f"layer {name!r}: two axes of its output {shape} are as long as the layer is "
-                    f"wide ({plan.width}); taken for {plan.layout}. Say which it is with "
-                    f'layout={{"{name}": "..."}}, or show it an input of another size first',
-                )
-        elif plan is None:
-            other = next((p for (k, n), p in self._plans.items() if k == key and n > 1), None)
-            if other is not None and len(other.layout) == tensor.ndim + 1:
-                raise StateError(
-                    f"its output has shape {shape} and one more axis ({other.layout}) before: the "
-                    "input has no batch axis; for one sample pass x[None], for a data set a "
-                    "DataLoader"
-                )
-            plan = static_axes(self._network, module, shape)
-        layout = plan.layout
-        if layout == "NTD" and probe is None and self._time_first:
-            layout = self._oriented(current.rows, shape, plan.time_first)
-        return layout
-
-    def _oriented(self, rows: int | None, shape: tuple[int, ...], before: bool | None) -> str:
-        """``NTD`` or ``TND``, by the number of samples, else as before."""
-        if rows is not None and shape[0] != shape[1]:
-            if shape[0] == rows:
-                return "NTD"
-            if shape[1] == rows:
-                return "TND"
-        return "TND" if before else "NTD"
-
-    def _keep(self, current: Pass, name: str, layout: str, tensor: Tensor) -> Tensor | None:
-        """Which tokens of this output are real, or None if all are."""
-        if layout not in ("NTD", "TND", "NCL"):
-            return None
-        n = tensor.shape[layout.index("N")]
-        length = tensor.shape[layout.index("L" if "L" in layout else "T")]
-        keep = current.given
-        if keep is None:
-            for owner in self._owners[name]:
-                if owner in current.masks:
-                    keep = current.masks[owner]
-                    break
-        if keep is None and current.lengths is not None:
-            found = padding.lengths_mask(current.lengths)
-            if found.shape == (n, length):
-                return found.to(tensor.device)
-        if keep is None:
-            return None
-        if len(keep) == n and keep.shape[1] > length == (*current.shape, 0, 0)[1]:
-            keep = keep[:, -length:]  # what came before lies in the model's cache
-        if keep.shape == (n, length):
-            if keep.device.type == "cpu" and not torch.compiler.is_compiling():
-                self._say_if_empty(keep)
-            return keep.to(tensor.device)
-        if current.given is not None:
-            raise StateError(
-                f"mask: expected (samples, tokens) = ({n}, {length}), got {tuple(keep.shape)}"
-            )
-        if current.probe is None or layout != "TND":
-            self._say(
-                name,
-                f"layer {name!r}: the mask of shape {tuple(keep.shape)} does not fit its {length} "
-                "positions, so padding is averaged into its state; give mask= a function that "
-                "returns (samples, positions)",
-            )
-        return None
-
-    def _say_if_empty(self, keep: Tensor) -> None:
-        empty = int((~keep.any(dim=1)).sum())
-        if empty:
-            self._say(
-                "",
-                f"mask: {empty} of {len(keep)} samples have no real token; their states are NaN, "
-                "and they are flagged",
-            )
-
-    def _say(self, name: str, text: str) -> None:
-        if name not in self._said:
-            self._said.add(name)
-            warnings.warn(text, UserWarning, stacklevel=2)
-
-    # ---- what the first pass teaches ----
-
-    def _learn(self, current: Pass, output: Any) -> None:
-        """Settle axes, towers and the output layer; then the probe has done its work."""
-        probe, current.probe = current.probe, None
-        if output is None or not (current.values or current.errors) or probe is None:
-            return  # the pass broke off
-        orientation = probe.orientation(current.shape)
-        if orientation == "time":
-            current.rows = current.shape[1]
-        tie = self._settle(current, probe, orientation)
-        with self._lock:
-            if tie or not self._probes:
-                return
-            self._orientation = orientation
-            order = [key for key in current.values if key.split("#")[0] != self.output]
-            links = probe.links([self._own_name(key) for key in order])
-            self.breaks = frozenset(k for k, goes in zip(order[1:], links, strict=True) if not goes)
-            if self._find_output:
-                self._choose_output(current, probe, output)
-            remove_hooks(self._probes)
-
-    def _settle(self, current: Pass, probe: Probe, orientation: str | None) -> bool:
-        """Choose between batch first and time first; whether that could not be told."""
-        tie = False
-        for key, swapped in probe.both_ways.items():
-            name, shape = key.split("#")[0], current.shapes[key]
-            module = find_layer(self._network, name)
-            sure, likely = self._is_time_first(module)
-            if shape[0] != shape[1] and current.rows in shape[:2]:
-                first = shape[0] == current.rows
-            elif shape[0] != shape[1]:
-                first = not sure
-            elif sure or orientation == "time":
-                first = False
-            elif orientation is None or likely:
-                tie = True
-                current.errors[key] = StateError(
-                    f"its output {shape} has as many positions as samples, and the model holds "
-                    "time-first layers: there is no telling which axis is which. Run an input of "
-                    "another length first, or give layout='TND' (time first) or 'NTD'"
-                )
-                continue
-            else:
-                first = True
-            plan = self._plans.get((key, 3))
-            if plan is not None:
-                self._plans[key, 3] = plan._replace(time_first=not first)
-            if not first:
-                current.layouts[key], current.values[key] = "TND", swapped
-        for key, shape in current.shapes.items():
-            try:
-                self._check_rows(current, key.split("#")[0], current.values[key], shape)
-            except StateError as error:
-                current.errors.setdefault(key, error)
-        return tie
-
-    def _own_name(self, key: str) -> str:
-        """The network's own name of a layer, of whichever call."""
-        return self._own[id(find_layer(self._network, key.split("#")[0]))]
-
-    def _is_time_first(self, module: nn.Module) -> tuple[bool, bool]:
-        """Surely (by PyTorch's own modules), and probably (it holds attention of that kind)."""
-        around = [m for m in self._network.modules() if any(p is module for p in m.modules())]
-        sure = any(time_first(m) for m in around)
-        attention = getattr(module, "self_attn", getattr(module, "attn", None))
-        likely = sure or (isinstance(attention, nn.Module) and time_first(attention))
-        return sure, likely or any(time_first(m) for m in module.modules())
-
-    def _choose_output(self, current: Pass, probe: Probe, output: Any) -> None:
-        found = probe.head(output, current.rows)
-        if found is None or (found[0] in self.states.layers and found[0] != self.output):
-            self.set_output(None)
-            return
-        name, method = found
-        self._methods[name] = method
-        self.set_output(name)
-        current.values.pop(name, None)
-        current.errors.pop(name, None)
-        made = next(tensor for n, tensor in reversed(probe.heads) if n == name)
-        current.values[name] = self._state(
-            current, name, name, find_layer(self._network, name), made
-        )
 
 
 def never_ran(layers: Sequence[str] | str, recorded: Mapping[str, Tensor]) -> None:

@@ -1,0 +1,180 @@
+"""The part of a monitor that learns what is normal: fit, calibrate, on one process or many."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Any, Self
+
+from torch import Tensor
+
+from deepdrift.errors import CalibrationError
+from deepdrift.monitor.gather import gather, number_of_batches
+from deepdrift.monitor.reference import CALIBRATION, FIT, shard_of
+from deepdrift.monitor.results import Calibration
+from deepdrift.monitor.scorer import StateScorer
+from deepdrift.monitor.shards import from_all_ranks, merge, world
+from deepdrift.scores.distance import check_labels
+from deepdrift.scores.moments import finite_samples
+from deepdrift.states.batches import split_batch
+from deepdrift.states.forward import quiet, run
+from deepdrift.states.hooks import never_ran
+
+
+class Learning:
+    """`DeepDriftMonitor.fit` and `DeepDriftMonitor.calibrate`."""
+
+    def fit(self, loader: Iterable[Any], max_batches: int | None = None) -> Self:
+        """Fit the statistics on normal batches in one pass that keeps sums only.
+
+        Use other data than for `calibrate`, for example training data. Without `fit`,
+        `calibrate` splits its own data.
+        """
+        with self._lock:
+            learned = None
+            for states, labels in self._batches(loader, max_batches):
+                learned = learned or self._new_scorer()
+                learned.partial_fit(states, labels)
+            self._scorer, self._fitted_apart, self._watch = learned, True, None
+            self._shards = (self._fit_shard(learned),)
+            if world() > 1:
+                self._adopt(merge(from_all_ranks(self.reference)), self.alpha, learned.method)
+        return self
+
+    def calibrate(
+        self, loader: Iterable[Any], max_batches: int | None = None, *, method: str = "conformal"
+    ) -> Calibration:
+        """Learn the scores of normal data and the threshold; no unusual sample is needed.
+
+        After `fit` nothing but scores is kept, some megabytes. Without it the states of all
+        samples are held in memory meanwhile; above a gigabyte there is a warning.
+
+        Parameters
+        ----------
+        loader : iterable
+            Batches ``x``, ``(x, y)`` or mappings; their size does not matter. Integer labels give
+            class means if every batch has them, with five samples per class or more.
+        max_batches : int, optional
+            Stop after so many. A few thousand samples are plenty: of n, the realised rate differs
+            from alpha by about ``sqrt(2 alpha (1 - alpha) / n)``; at 4,000 and .05 by .005.
+        method : {"conformal", "quantile", "iqr"}
+            Rule for the threshold. Only ``conformal`` keeps the stated rate.
+
+        Returns
+        -------
+        Calibration
+            ``threshold`` by the chosen rule, and mean, quartiles and ``iqr_threshold`` of the
+            normal scores.
+
+        Raises
+        ------
+        CalibrationError
+            Too few samples for alpha (the message says how many are needed), an empty loader, or
+            normal data with non-finite states. What was learned before is then kept.
+        """
+        with self._lock:
+            batches = self._batches(loader, max_batches)
+            if self._fitted_apart:
+                learned = copy.copy(self._scorer)  # who reads meanwhile keeps the old one
+                stream = learned.stream()
+                for states, _ in batches:
+                    stream.add(states)
+                if world() > 1:
+                    stream.take(from_all_ranks(stream.part()))
+                learned.finish(stream, method)
+                fitted = tuple(s for s in self._shards if s.startswith(FIT))
+            elif world() > 1:
+                raise CalibrationError(
+                    "calibrate: in a run of several processes call fit(loader) first, each on its "
+                    "shard; then each calibrates on its own"
+                )
+            else:
+                states, labels = gather(batches, number_of_batches(loader, max_batches))
+                learned = self._new_scorer()
+                learned.calibrate(states, labels, method)
+                fitted = (self._fit_shard(learned),)
+            scores = shard_of(learned.calibration_scores, CALIBRATION)
+            self._scorer, self._watch = learned, None  # its history is on another scale
+            self._shards = (*fitted, scores)
+            return learned.calibration
+
+    def _fit_shard(self, scorer: StateScorer) -> str:
+        return shard_of({} if scorer.sums is None else scorer.sums.to_tensors(), FIT)
+
+    def _batches(
+        self, loader: Iterable[Any], max_batches: int | None
+    ) -> Iterator[tuple[dict[str, Tensor], Tensor | None]]:
+        """States and labels batch by batch; drawing the batches leaves no trace either."""
+        count, widths = 0, {}
+        with quiet(self._network):
+            for batch in islice([loader] if isinstance(loader, Tensor) else loader, max_batches):
+                split = split_batch(
+                    batch, self._network, forward=self._forward, labels=self._labels
+                )
+                labels = split.labels
+                with self._quiet():
+                    run(self._network, split, self._forward, self._sample_shape)
+                self._sample_shape = split.sample_shape or self._sample_shape
+                if count == 0:
+                    self._settle()
+                recorded = self._recorder.states.check()
+                self._recorder.states.current().unread = 0
+                states = {
+                    k: finite_samples(v, f"loader, layer {k!r}").cpu()
+                    for k, v in self._project(recorded).items()
+                }
+                n = len(next(iter(states.values())))
+                count += 1
+                widths = same_widths(states, widths, count)
+                yield states, None if labels is None else check_labels(labels, n)
+        if count == 0:
+            raise CalibrationError("loader: it gave no batch; expected batches of normal data")
+
+    def _settle(self) -> None:
+        """After the first pass: leave out what did not run, take the layer that made the output.
+
+        Layers that the user named must have run; of automatic ones the monitor says which it
+        leaves out.
+        """
+        recorder = self._recorder
+        current = recorder.states.current()
+        if current is None or self._settled:
+            return
+        ran = {key.split("#")[0] for key in (*current.values, *current.errors)}
+        failed = {key.split("#")[0]: e for key, e in current.errors.items() if key}
+        if not self._automatic:
+            if current.values or current.errors:
+                never_ran(self._layers, dict.fromkeys(ran))
+        else:
+            left_out = [k for k in self._layers if k not in ran or k in failed]
+            if left_out and len(left_out) < len(self._layers):
+                reasons = [
+                    f"{k!r} ({failed[k] if k in failed else 'did not run'})" for k in left_out
+                ]
+                warnings.warn(
+                    "layers: left out, since nobody named them and they cannot be watched: "
+                    + ", ".join(reasons),
+                    UserWarning,
+                    stacklevel=4,
+                )
+                recorder.drop(left_out)
+                self._layers = tuple(k for k in self._layers if k not in left_out)
+        if "" not in current.errors:
+            self._scorer.output_layer, self._scorer.breaks = recorder.output, recorder.breaks
+            self._settled = True
+
+
+def same_widths(
+    states: Mapping[str, Tensor], before: Mapping[str, int], batch: int
+) -> dict[str, int]:
+    """Widths of the layers, which every batch of a loader must share."""
+    found = {k: v.shape[1] for k, v in states.items()}
+    if before and list(found.items()) != list(before.items()):
+        raise CalibrationError(
+            f"loader: expected layers of widths {before} as in the first batch, got {found} in "
+            f"batch {batch}; watch layers that run for every input, and use a pooling that does "
+            "not depend on the input's size"
+        )
+    return found

@@ -1,0 +1,111 @@
+"""What a first pass settles: axes, breaks in the chain, and the layer that makes the output."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from deepdrift.errors import StateError
+from deepdrift.states.layers import find_layer, remove_hooks
+from deepdrift.states.passes import Pass, States
+from deepdrift.states.probe import Probe, time_first
+from deepdrift.states.reader import StateReader
+
+
+class FirstPass(StateReader):
+    """A reader that learns from the probe of a first pass."""
+
+    states: States
+    output: str | None
+    _find_output: bool
+
+    def __init__(self, *how: Any) -> None:
+        super().__init__(*how)
+        self.breaks: frozenset[str] = frozenset()  # layers that do not go on from the one before
+        self._probes: list[RemovableHandle] = []
+        self._lock = threading.Lock()
+
+    def set_output(self, name: str | None) -> None:
+        """Watch this layer as the one that makes the output, instead of the one before."""
+        raise NotImplementedError
+
+    def _learn(self, current: Pass, output: Any) -> None:
+        """Settle axes, towers and the output layer; then the probe has done its work."""
+        probe, current.probe = current.probe, None
+        if output is None or not (current.values or current.errors) or probe is None:
+            return  # the pass broke off
+        orientation = probe.orientation(current.shape)
+        if orientation == "time":
+            current.rows = current.shape[1]
+        tie = self._settle(current, probe, orientation)
+        with self._lock:
+            if tie or not self._probes:
+                return
+            self._orientation = orientation
+            order = [key for key in current.values if key.split("#")[0] != self.output]
+            links = probe.links([self._own_name(key) for key in order])
+            self.breaks = frozenset(k for k, goes in zip(order[1:], links, strict=True) if not goes)
+            if self._find_output:
+                self._choose_output(current, probe, output)
+            remove_hooks(self._probes)
+
+    def _settle(self, current: Pass, probe: Probe, orientation: str | None) -> bool:
+        """Choose between batch first and time first; whether that could not be told."""
+        tie = False
+        for key, swapped in probe.both_ways.items():
+            name, shape = key.split("#")[0], current.shapes[key]
+            module = find_layer(self._network, name)
+            sure, likely = self._is_time_first(module)
+            if shape[0] != shape[1] and current.rows in shape[:2]:
+                first = shape[0] == current.rows
+            elif shape[0] != shape[1]:
+                first = not sure
+            elif sure or orientation == "time":
+                first = False
+            elif orientation is None or likely:
+                tie = True
+                current.errors[key] = StateError(
+                    f"its output {shape} has as many positions as samples, and the model holds "
+                    "time-first layers: there is no telling which axis is which. Run an input of "
+                    "another length first, or give layout='TND' (time first) or 'NTD'"
+                )
+                continue
+            else:
+                first = True
+            plan = self._plans.get((key, 3))
+            if plan is not None:
+                self._plans[key, 3] = plan._replace(time_first=not first)
+            if not first:
+                current.layouts[key], current.values[key] = "TND", swapped
+        for key, shape in current.shapes.items():
+            try:
+                self._check_rows(current, key.split("#")[0], current.values[key], shape)
+            except StateError as error:
+                current.errors.setdefault(key, error)
+        return tie
+
+    def _is_time_first(self, module: nn.Module) -> tuple[bool, bool]:
+        """Surely (by PyTorch's own modules), and probably (it holds attention of that kind)."""
+        around = [m for m in self._network.modules() if any(p is module for p in m.modules())]
+        sure = any(time_first(m) for m in around)
+        attention = getattr(module, "self_attn", getattr(module, "attn", None))
+        likely = sure or (isinstance(attention, nn.Module) and time_first(attention))
+        return sure, likely or any(time_first(m) for m in module.modules())
+
+    def _choose_output(self, current: Pass, probe: Probe, output: Any) -> None:
+        found = probe.head(output, current.rows)
+        if found is None or (found[0] in self.states.layers and found[0] != self.output):
+            self.set_output(None)
+            return
+        name, method = found
+        self._methods[name] = method
+        self.set_output(name)
+        current.values.pop(name, None)
+        current.errors.pop(name, None)
+        made = next(tensor for n, tensor in reversed(probe.heads) if n == name)
+        current.values[name] = self._state(
+            current, name, name, find_layer(self._network, name), made
+        )

@@ -1,0 +1,201 @@
+"""From what a layer returned to its state: axes, padding, rows.
+
+The axes are settled in a first pass (`deepdrift.states.first_pass`) and kept; later passes look
+them up.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deepdrift.errors import StateError
+from deepdrift.states import padding
+from deepdrift.states.layers import find_layer
+from deepdrift.states.layout import Axes, axes_of, static_axes
+from deepdrift.states.passes import Pass
+from deepdrift.states.pooling import (
+    Layouts,
+    Pooling,
+    check_layouts,
+    check_method,
+    find_tensor,
+    pool,
+    unpack,
+)
+from deepdrift.states.probe import time_first
+
+
+class StateReader:
+    """How the outputs of the watched layers of one network are read."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        watched: list[str],
+        pooling: Pooling,
+        layout: Layouts,
+        check_rows: bool,
+    ) -> None:
+        self._network = network
+        self._pooling = check_method(pooling)
+        self._layouts = check_layouts(layout, watched)
+        self._rows_are_known = check_rows
+        self._own = {id(m): name for name, m in network.named_modules()}
+        self._plans: dict[tuple[str, int], Axes] = {}
+        self._methods: dict[str, Pooling] = {}  # of the output layer, where it is known
+        self._orientation: str | None = None  # of the model's inputs: batch or time first
+        self._time_first = any(time_first(m) for m in network.modules())
+        self._owners: dict[str, list[str]] = {}  # layer -> modules around it that take masks
+        self._said: set[str] = set()
+
+    def _state(self, current: Pass, name: str, key: str, module: nn.Module, output: Any) -> Tensor:
+        output, keep = unpack(output)
+        tensor, padded = find_tensor(output), keep is not None
+        method = self._methods.get(name, self._pooling)
+        if callable(method):
+            state = pool(tensor, "auto", method)
+        else:
+            given = self._layouts.get(name, "auto")
+            if given != "auto" and len(given) == tensor.ndim:
+                layout = given
+            elif padded:
+                layout = "NTD"
+            else:
+                layout = self._layout(current, name, key, module, tensor)
+            current.layouts[key] = layout
+            if keep is None:
+                keep = self._keep(current, name, layout, tensor)
+            state = pool(tensor, layout, method, keep)
+            both = layout == "NTD" and self._time_first and not padded and given == "auto"
+            if current.probe is not None and both:
+                other = self._keep(current, name, "TND", tensor)
+                current.probe.both_ways[key] = pool(tensor, "TND", method, other)
+        if current.probe is not None:  # the first pass must end before rows can be told
+            current.shapes[key] = tuple(tensor.shape)
+            return state
+        self._check_rows(current, name, state, tuple(tensor.shape))
+        return state
+
+    def _check_rows(self, current: Pass, name: str, state: Tensor, shape: tuple[int, ...]) -> None:
+        given = self._layouts.get(name, "auto")
+        rows = current.rows if self._rows_are_known else None
+        if rows is None or current.outside or len(state) == rows:
+            return
+        if given == "TND" and len(state) == (*current.shape, 0, 0)[1]:
+            return  # the user says that time comes first
+        if len(current.shape) == 1:
+            raise StateError(
+                f"its output of shape {shape} has {len(state)} rows for an input of shape "
+                f"{current.shape}, which has no batch axis: for one sample pass x[None], for a "
+                "data set a DataLoader"
+            )
+        if len(current.shape) == 3 and len(shape) == 3 and given == "auto":
+            hint = ", or the input has no batch axis (for a data set pass a DataLoader)"
+        else:
+            hint = ""
+        raise StateError(
+            f"its output of shape {shape} has {len(state)} rows for {rows} samples (input of shape "
+            f"{current.shape}): a row must be a sample, and these are windows, crops, tokens, "
+            f"nodes or boxes{hint}. Watch the layer around it, name the axes with layout=, or give "
+            "pooling= a function that returns (samples, D)"
+        )
+
+    def _layout(self, current: Pass, name: str, key: str, module: nn.Module, tensor: Tensor) -> str:
+        shape = tuple(tensor.shape)
+        plan = self._plans.get((key, tensor.ndim))
+        probe = current.probe
+        if probe is not None:
+            inside = probe.inside(self._own[id(module)])
+            if probe.leaves:
+                plan = axes_of(module, shape, probe.leaves, inside)
+            else:
+                plan = static_axes(self._network, module, shape)
+            self._plans[key, tensor.ndim] = plan
+            if plan.doubtful:
+                self._say(
+                    name,
+                    f"layer {name!r}: two axes of its output {shape} are as long as the layer is "
+                    f"wide ({plan.width}); taken for {plan.layout}. Say which it is with "
+                    f'layout={{"{name}": "..."}}, or show it an input of another size first',
+                )
+        elif plan is None:
+            other = next((p for (k, n), p in self._plans.items() if k == key and n > 1), None)
+            if other is not None and len(other.layout) == tensor.ndim + 1:
+                raise StateError(
+                    f"its output has shape {shape} and one more axis ({other.layout}) before: the "
+                    "input has no batch axis; for one sample pass x[None], for a data set a "
+                    "DataLoader"
+                )
+            plan = static_axes(self._network, module, shape)
+        layout = plan.layout
+        if layout == "NTD" and probe is None and self._time_first:
+            layout = self._oriented(current.rows, shape, plan.time_first)
+        return layout
+
+    def _oriented(self, rows: int | None, shape: tuple[int, ...], before: bool | None) -> str:
+        """``NTD`` or ``TND``, by the number of samples, else as before."""
+        if rows is not None and shape[0] != shape[1]:
+            if shape[0] == rows:
+                return "NTD"
+            if shape[1] == rows:
+                return "TND"
+        return "TND" if before else "NTD"
+
+    def _keep(self, current: Pass, name: str, layout: str, tensor: Tensor) -> Tensor | None:
+        """Which tokens of this output are real, or None if all are."""
+        if layout not in ("NTD", "TND", "NCL"):
+            return None
+        n = tensor.shape[layout.index("N")]
+        length = tensor.shape[layout.index("L" if "L" in layout else "T")]
+        keep = current.given
+        if keep is None:
+            for owner in self._owners[name]:
+                if owner in current.masks:
+                    keep = current.masks[owner]
+                    break
+        if keep is None and current.lengths is not None:
+            found = padding.lengths_mask(current.lengths)
+            if found.shape == (n, length):
+                return found.to(tensor.device)
+        if keep is None:
+            return None
+        if len(keep) == n and keep.shape[1] > length == (*current.shape, 0, 0)[1]:
+            keep = keep[:, -length:]  # what came before lies in the model's cache
+        if keep.shape == (n, length):
+            if keep.device.type == "cpu" and not torch.compiler.is_compiling():
+                self._say_if_empty(keep)
+            return keep.to(tensor.device)
+        if current.given is not None:
+            raise StateError(
+                f"mask: expected (samples, tokens) = ({n}, {length}), got {tuple(keep.shape)}"
+            )
+        if current.probe is None or layout != "TND":
+            self._say(
+                name,
+                f"layer {name!r}: the mask of shape {tuple(keep.shape)} does not fit its {length} "
+                "positions, so padding is averaged into its state; give mask= a function that "
+                "returns (samples, positions)",
+            )
+        return None
+
+    def _say_if_empty(self, keep: Tensor) -> None:
+        empty = int((~keep.any(dim=1)).sum())
+        if empty:
+            self._say(
+                "",
+                f"mask: {empty} of {len(keep)} samples have no real token; their states are NaN, "
+                "and they are flagged",
+            )
+
+    def _say(self, name: str, text: str) -> None:
+        if name not in self._said:
+            self._said.add(name)
+            warnings.warn(text, UserWarning, stacklevel=2)
+
+    def _own_name(self, key: str) -> str:
+        """The network's own name of a layer, of whichever call."""
+        return self._own[id(find_layer(self._network, key.split("#")[0]))]
