@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from deepdrift.baselines.plane import choose_rank, percentile_levels, principal_directions
-from deepdrift.baselines.samples import as_sample
+from deepdrift.baselines.samples import as_sample, join
 from deepdrift.errors import CalibrationError, NotFittedError, StateError
 from deepdrift.evidence.calibration import combine_p_values, conformal_p_values
 from deepdrift.states.storage import read_kind, write_tensors
@@ -307,7 +307,9 @@ class DIME:
     def _parts(self, x: Any) -> Iterator[Tensor]:
         """Queries as float64, some rows at a time: one pass through the cache, bounded memory."""
         width = len(self._need_fit()["mean"])
-        x = x.detach() if isinstance(x, Tensor) else torch.as_tensor(np.asarray(x), device="cpu")
+        if not isinstance(x, Tensor | np.ndarray):
+            x = join(x, "x")
+        x = x.detach() if isinstance(x, Tensor) else torch.as_tensor(x, device="cpu")
         for part in x.split(max(1, _PART // width)) if x.ndim == 2 else (x,):
             yield as_sample(part, "x", minimum=0, width=width, finite=False, error=StateError)
 

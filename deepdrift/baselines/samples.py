@@ -52,14 +52,7 @@ def as_sample(
     torch.float64
     """
     try:
-        x = numbers_of(x, name) if hasattr(x, "to_numpy") else x
-        if isinstance(x, list | tuple) and x and all(getattr(p, "ndim", 0) == 2 for p in x):
-            parts = [numbers_of(p, name) if hasattr(p, "to_numpy") else p for p in x]
-            x = torch.cat([torch.as_tensor(part, device="cpu") for part in parts])  # batches
-        if not isinstance(x, Tensor | list | tuple) and not hasattr(x, "__array__"):
-            batches = [split_batch(batch) for batch in x]  # a loader
-            x = torch.cat([batch.args[0] for batch in batches])
-        x = x if isinstance(x, Tensor) else torch.as_tensor(np.array(x), device="cpu")
+        x = join(x, name)
         sample = x.detach().to("cpu", torch.float64)
     except (TypeError, ValueError, RuntimeError) as cause:
         raise error(f"{name}: expected an array of shape (N, D): {cause}") from cause
@@ -85,6 +78,20 @@ def as_sample(
                 "its own), then drop them"
             )
     return sample
+
+
+def join(x: Any, name: str) -> Tensor:
+    """One tensor from an array or table, or from a list or loader of batches of that kind."""
+    if isinstance(x, Tensor):
+        return x
+    if hasattr(x, "to_numpy"):
+        x = numbers_of(x, name)
+    elif isinstance(x, list | tuple):
+        if x and all(getattr(part, "ndim", 0) == 2 for part in x):
+            return torch.cat([join(part, name) for part in x])
+    elif not hasattr(x, "__array__"):
+        return torch.cat([split_batch(batch).args[0] for batch in x])
+    return torch.as_tensor(np.array(x), device="cpu")
 
 
 def numbers_of(table: Any, name: str) -> np.ndarray:
