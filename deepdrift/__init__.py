@@ -47,6 +47,7 @@ from deepdrift.evidence.e_process import EProcess, e_process, e_value
 from deepdrift.monitor.monitor import DeepDriftMonitor
 from deepdrift.monitor.reference import Reference
 from deepdrift.monitor.scorer import StateScorer
+from deepdrift.monitor.shards import merge
 from deepdrift.scores.distance import LayerDistance
 from deepdrift.scores.innovation import Innovation, StepPredictor
 from deepdrift.scores.velocity import spatial_velocity, temporal_acceleration, temporal_velocity
@@ -105,6 +106,7 @@ __all__ = [
     "iqr_threshold",
     "list_layers",
     "median_heuristic",
+    "merge",
     "mmd2_biased",
     "mmd2_linear",
     "mmd2_unbiased",

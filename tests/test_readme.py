@@ -1,0 +1,46 @@
+"""The README's code runs as it is written, in its order, on somebody's model."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import torch
+from torch import nn
+
+README = Path(__file__).resolve().parents[1] / "README.md"
+BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
+
+
+def batches(n: int, seed: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, 6, generator=generator)
+    return list(zip(x.split(64), (x[:, 0] > 0).long().split(64), strict=True))
+
+
+def test_the_code_runs_in_its_order(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        layers = [nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2)]
+    own, shards, production = BLOCKS
+    names = {
+        "model": nn.Sequential(*layers).eval(),
+        "example_batch": batches(4, 0)[0],
+        "train_loader": batches(640, 1),
+        "held_out_loader": batches(640, 2),
+        "new_batch": batches(64, 3)[0],
+    }
+    exec(own.replace("monitor.close()", "pass"), names)
+    assert (tmp_path / "normal.safetensors").exists()
+    fit, rest = shards.split("\nfrom deepdrift import merge")
+    for i in range(8):
+        exec(fit, names | {"i": i, "shard": batches(80, 10 + i)})
+    exec("from deepdrift import merge" + rest, names)
+    assert names["monitor"].calibration.n_fit == 640
+    capsys.readouterr()
+    traffic = [x for x, _ in batches(640, 4)] + [9 * x for x, _ in batches(640, 5)]
+    exec(production, names | {"traffic": traffic})
+    printed = capsys.readouterr().out
+    assert "alert: DeepDriftAlert" in printed
+    assert "3 x ALERT, 0 x INVALID; 0 of 60 states differ" in printed
