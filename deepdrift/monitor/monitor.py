@@ -53,12 +53,24 @@ class DeepDriftMonitor(Learning, Keeping):
         Parameters of the alarm state machines behind `step`.
     score, alpha, across_widths
         See `deepdrift.StateScorer`: what is scored, and the false-alarm rate promised.
-    layout : str
-        See `deepdrift.record`.
+    layout, mask
+        How axes and padding are read where the model does not say; see `deepdrift.record`.
+    forward : callable, optional
+        ``forward(model, batch)`` runs the model on batches that are no ``x``, ``(x, y)``,
+        ``(x1, x2)`` or keywords. How many samples they hold is then not checked.
+    labels : callable, optional
+        ``labels(batch)`` gives the class labels of a batch in `fit` and `calibrate`.
     output_layer : str, optional
         Layer that holds the logits, for the score ``fused`` with labels; see
-        `deepdrift.StateScorer`. "auto" takes the final linear layer (`find_head`)
-        if no layers are named and the model runs it, and none otherwise.
+        `deepdrift.StateScorer`. "auto" takes, if no layers are named, the linear layer whose
+        numbers the model returned in the first pass, and none otherwise.
+
+    Notes
+    -----
+    A reading belongs to the thread, or asyncio task, whose forward pass made the states; `fit`,
+    `calibrate` and `step` wait for each other. A model in evaluation mode is not touched by `read`;
+    one in train mode is in evaluation mode while ours lasts, for all threads. A copy or pickle of
+    a monitor carries the model, what was learned, and hooks of its own.
 
     Examples
     --------

@@ -76,7 +76,7 @@ class Probe:
         """Whether each layer goes on from the one before, in a list in execution order.
 
         It does not if it lies in another tower (a part that inputs of the model enter, and that
-        the layer before is no part of), or is given the very tensor that the one before was
+        the layer before is no part of), or is given the very tensor that an earlier layer was
         given: then they are branches side by side.
 
         Examples
@@ -91,8 +91,9 @@ class Probe:
         for i in range(1, len(order)):
             here, before = towers[i], towers[i - 1]
             inside = here == before or here == "" or before.startswith(f"{here}.")
-            mine, theirs = self.given.get(order[i]), self.given.get(order[i - 1])
-            steps.append(inside and (mine is None or mine is not theirs))
+            mine = self.given.get(order[i])
+            earlier = (self.given.get(name) for name in order[:i])
+            steps.append(inside and (mine is None or all(mine is not x for x in earlier)))
         return steps
 
     def _tower(self, name: str) -> str:
