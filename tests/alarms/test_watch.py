@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import re
+import warnings
 
 import pytest
 import torch
@@ -308,6 +309,35 @@ def test_a_dead_sensor_alerts_where_a_floor_is_set(monitor):
         assert said[:2] == [[], []]
         assert [a.name for a in said[2]] == [*LAYERS, "fused"]
         assert {a.cause for a in said[2]} == {"unusually ordinary"}
+
+
+def test_a_frozen_input_is_said_once(monitor):
+    """One typical sample, copied: the drift is a little low, and never moves."""
+    x = images(1, 7).expand(32, 4)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(60):
+            monitor.step(x)
+    said = [str(w.message) for w in caught]
+    assert [m.split(" (")[0] for m in said if "frozen" in m] == [
+        "drift: exactly the same in every layer for 20 steps"
+    ]
+
+
+def test_a_dead_sensor_is_said_once_and_normal_streams_are_silent(monitor):
+    with pytest.warns(UserWarning, match=r"more ordinary than .*theta_floor=-6\) makes this"):
+        monitor.step(torch.zeros(64, 4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        monitor.step(torch.zeros(64, 4))
+        monitor.reset_stream()
+        for i in range(60):
+            monitor.step(images(32, 100 + i))
+        watch = Watch(["a"], ObserverConfig(window_size=5))
+        for value in (1, 1, 1, 1, 2, 1, math.nan, 1, 1, math.nan, math.nan, 1.0):
+            watch.update([value], fused=1.0)
+        for _ in range(9):
+            watch.update([math.inf], fused=math.inf)  # INVALID says it
 
 
 # Watch alone
