@@ -39,8 +39,10 @@ def test_the_code_runs_in_its_order(tmp_path, monkeypatch, capsys):
     exec("from deepdrift import merge" + rest, names)
     assert names["monitor"].calibration.n_fit == 640
     capsys.readouterr()
-    traffic = [x for x, _ in batches(640, 4)] + [9 * x for x, _ in batches(640, 5)]
-    exec(production, names | {"traffic": traffic})
-    printed = capsys.readouterr().out
-    assert "alert: DeepDriftAlert" in printed
-    assert "3 x ALERT, 0 x INVALID; 0 of 60 states differ" in printed
+    requests = [*batches(640, 4), *((9 * x, y) for x, y in batches(640, 5))]
+    requests = [x for many, _ in requests for x in many.split(1)]
+    names["requests"] = requests
+    exec(production, names)
+    assert "3 x ALERT, 0 x INVALID" in capsys.readouterr().out
+    rules = names["alert_rules"](names["ObserverConfig"](raise_after=2), "r", step_seconds=30)
+    assert "alert: DeepDriftAlert" in rules

@@ -107,7 +107,7 @@ class Gather:
         if max_wait is not None and not good:
             raise ExportError(f"max_wait: expected seconds > 0 or None, got {max_wait!r}")
         if config is None:
-            config = getattr(monitor, "_drift_config", None)
+            config = getattr(monitor, "drift_config", None)
         self._monitor, self._size, self._max_wait = monitor, size, max_wait
         self._config, self._on_window = config, on_window
         self._lock = threading.RLock()  # `on_window` may call back

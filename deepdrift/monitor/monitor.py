@@ -188,6 +188,11 @@ class DeepDriftMonitor(Learning, Keeping):
         """Result of the last `calibrate`."""
         return self._scorer.calibration
 
+    @property
+    def drift_config(self) -> ObserverConfig:
+        """Parameters of the alarm state machines behind `step`."""
+        return self._drift_config
+
     # Scoring
 
     def read(self, batch: Any = None) -> Reading:
@@ -280,8 +285,8 @@ class DeepDriftMonitor(Learning, Keeping):
         ----------
         batch : Tensor, tuple or mapping, optional
             ``None`` takes what the model computed last.
-        step : int, optional
-            Step number, increasing; default one more than the last.
+        step : int, float or time, optional
+            Increasing; default one more than the last. Gaps and slopes count in typical steps.
 
         Returns
         -------

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -74,9 +75,7 @@ class Plan:
         jobs += [_Job(part, (i,)) for i, part in enumerate(distances)]
         jobs += [_Job(part, (n_layers,)) for part in extra]
         self._jobs = jobs
-        self._device: torch.device | None = None
-        self._parts: list[_Apart | _Block] = []
-        self._order: Tensor | None = None
+        self._laid_out: _LaidOut | None = None
 
     def squared(self, states: Sequence[Tensor]) -> Tensor:
         """Squared lengths ``(N, K)``, float64, on the CPU: steps, distances, extra.
@@ -89,20 +88,21 @@ class Plan:
         """The same, and whether all of it is finite: then all states that are read are."""
         if not self._jobs:
             return torch.empty(len(states[0]), 0, dtype=torch.float64, device="cpu"), True
-        if self._device != states[0].device:
-            self.lay_out(states[0].device)
-        found = [part.squared(states) for part in self._parts]
+        laid_out = self._laid_out
+        if laid_out is None or laid_out.device != states[0].device:
+            laid_out = self.lay_out(states[0].device)
+        found = [part.squared(states) for part in laid_out.parts]
         columns = found[0] if len(found) == 1 else torch.cat(found, dim=1)
-        if self._order is not None:
-            columns = columns[:, self._order]
+        if laid_out.order is not None:
+            columns = columns[:, laid_out.order]
         columns = columns.cpu()
         if math.isfinite(columns.sum()):
             return columns, True
         # a block of zeros turns one infinite state into NaN everywhere: each layer by itself then
-        columns = torch.stack([job.squared(states) for job in self._jobs], dim=1).cpu()
+        columns = torch.stack([job.squared(states) for job in laid_out.jobs], dim=1).cpu()
         return columns, math.isfinite(columns.sum())
 
-    def lay_out(self, device: torch.device) -> None:
+    def lay_out(self, device: torch.device) -> _LaidOut:
         """Build the matrices on a device; `read` does it for a device that is new to it."""
         jobs = [_Job(job.map.to(device), job.reads) for job in self._jobs]
         groups: list[tuple[list[int], int]] = []  # jobs, and the width of the states they end at
@@ -114,15 +114,25 @@ class Plan:
                 groups[-1] = groups[-1][0] + mine, groups[-1][1] + width
             else:
                 groups.append((mine, width))
-        order = []
-        self._jobs, self._parts, self._device = jobs, [], device
+        order, parts = [], []
         for mine, width in groups:
             part = (_Block if width <= WIDE else _Apart)([jobs[k] for k in mine])
-            self._parts.append(part)
+            parts.append(part)
             order += [mine[k] for k in part.order]
         places = torch.tensor(order, device="cpu").argsort()
         same = bool((places == torch.arange(len(places), device="cpu")).all())
-        self._order = None if same else places.to(device)
+        # in one assignment: another thread reads the old one or the new one, whole
+        self._laid_out = _LaidOut(device, jobs, parts, None if same else places.to(device))
+        return self._laid_out
+
+
+class _LaidOut(NamedTuple):
+    """A plan on one device."""
+
+    device: torch.device
+    jobs: list[_Job]
+    parts: list[_Apart | _Block]
+    order: Tensor | None
 
 
 class _Apart:
