@@ -15,7 +15,7 @@ from deepdrift.monitor.gather import gather, number_of_batches
 from deepdrift.monitor.reference import CALIBRATION, FIT, shard_of
 from deepdrift.monitor.results import Calibration
 from deepdrift.monitor.scorer import StateScorer
-from deepdrift.monitor.shards import from_all_ranks, merge, world
+from deepdrift.monitor.shards import all_or_none, from_all_ranks, merge_named, world
 from deepdrift.scores.distance import check_labels
 from deepdrift.scores.moments import finite_samples
 from deepdrift.states.batches import split_batch
@@ -31,16 +31,34 @@ class Learning:
 
         Use other data than for `calibrate`, for example training data. Without `fit`,
         `calibrate` splits its own data.
+
+        In a distributed run (`torch.distributed`) every process calls it, each with its own shard,
+        and all then hold the fit on all shards; so they do with `calibrate`.
+
+        Raises
+        ------
+        CalibrationError
+            For an empty loader, normal data with non-finite states, or another process that failed.
+        ReferenceFileError
+            If two processes were given the same shard.
         """
         with self._lock:
             learned = None
-            for states, labels in self._batches(loader, max_batches):
-                learned = learned or self._new_scorer()
-                learned.partial_fit(states, labels)
-            self._scorer, self._fitted_apart, self._watch = learned, True, None
-            self._shards = (self._fit_shard(learned),)
+            with all_or_none():
+                for states, labels in self._batches(loader, max_batches):
+                    learned = learned or self._new_scorer()
+                    learned.partial_fit(states, labels)
+            before = self._scorer, self._shards
+            self._scorer, self._shards = learned, (self._fit_shard(learned),)
             if world() > 1:
-                self._adopt(merge(from_all_ranks(self.reference)), self.alpha, learned.method)
+                try:
+                    parts = from_all_ranks(self.reference)
+                    merged = merge_named((f"rank {i}", part) for i, part in enumerate(parts))
+                    self._adopt(merged, self.alpha, learned.method)
+                except Exception:
+                    self._scorer, self._shards = before
+                    raise
+            self._fitted_apart, self._watch = True, None
         return self
 
     def calibrate(
@@ -49,7 +67,8 @@ class Learning:
         """Learn the scores of normal data and the threshold; no unusual sample is needed.
 
         After `fit` nothing but scores is kept, some megabytes. Without it the states of all
-        samples are held in memory meanwhile; above a gigabyte there is a warning.
+        samples are held in memory meanwhile; above a gigabyte there is a warning. In a distributed
+        run every process calls `fit` and then this, each with its own shard.
 
         Parameters
         ----------
@@ -71,25 +90,34 @@ class Learning:
         Raises
         ------
         CalibrationError
-            Too few samples for alpha (the message says how many are needed), an empty loader, or
-            normal data with non-finite states. What was learned before is then kept.
+            Too few samples for alpha (the message says how many are needed), an empty loader,
+            normal data with non-finite states, or another process that failed. What was learned
+            before is then kept.
         """
         with self._lock:
             batches = self._batches(loader, max_batches)
             if self._fitted_apart:
                 learned = copy.copy(self._scorer)  # who reads meanwhile keeps the old one
-                stream = learned.stream()
-                for states, _ in batches:
-                    stream.add(states)
-                if world() > 1:
-                    stream.take(from_all_ranks(stream.part()))
-                learned.finish(stream, method)
                 fitted = tuple(s for s in self._shards if s.startswith(FIT))
+                with all_or_none():
+                    stream = learned.stream()
+                    for states, _ in batches:
+                        stream.add(states)
+                if world() > 1:
+                    shards, parts = zip(*from_all_ranks((fitted, stream.part())), strict=True)
+                    if len(set(shards)) > 1:
+                        raise CalibrationError(
+                            "calibrate: the processes hold different fits, whose scores cannot be "
+                            "pooled; call fit(loader) in all of them, or load one file in all"
+                        )
+                    stream.take(parts)
+                learned.finish(stream, method)
             elif world() > 1:
-                raise CalibrationError(
-                    "calibrate: in a run of several processes call fit(loader) first, each on its "
-                    "shard; then each calibrates on its own"
-                )
+                with all_or_none():
+                    raise CalibrationError(
+                        "calibrate: in a run of several processes call fit(loader) first, each on "
+                        "its shard; then each calibrates on its own"
+                    )
             else:
                 states, labels = gather(batches, number_of_batches(loader, max_batches))
                 learned = self._new_scorer()

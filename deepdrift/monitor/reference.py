@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,8 @@ class Reference:
         """Reference of the data of both; neither is changed.
 
         Same sums in both (one fit sent to several workers): their calibration scores are pooled;
-        the shape of normal states, which only diagnoses use, stays that of the first.
+        the shape of normal states, which only diagnoses use, stays that of the first. A shard
+        counts as the same if it was read in the same batches.
         Different sums (shards fitted apart): the sums are added, and calibration scores, which
         belong to the old sums, are dropped; calibrate the result on held-out data.
 
@@ -110,6 +111,24 @@ class Reference:
         UserWarning
             If one has labels and the other has none: then all data form one class.
         """
+        merged = self.plus(other, name)
+        if not self.has_sums_of(other):
+            labelled = [("this reference", self.labelled), (name, other.labelled)]
+            say_if_labels_are_lost(labelled, stacklevel=2)
+        return merged
+
+    @property
+    def labelled(self) -> bool | None:
+        """Whether there are sums per class; None where there are no sums."""
+        return None if self.sums is None else self.sums.labels is not None
+
+    def has_sums_of(self, other: Reference) -> bool:
+        """Whether both were fitted on the same data, or on none."""
+        mine, theirs = self._fitted_tensors(), other._fitted_tensors()
+        return mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine)
+
+    def plus(self, other: Reference, name: str) -> Reference:
+        """`merge` without a word about labels."""
         difference = self.fingerprint.difference(other.fingerprint)
         if difference:
             raise ReferenceFileError(f"{name}: belongs to another monitor: {difference}")
@@ -119,14 +138,11 @@ class Reference:
                 f"{name}: was made with other weights of the model, in {', '.join(changed[:4])}; "
                 "fit all shards with the same weights"
             )
-        mine, theirs = self._fitted_tensors(), other._fitted_tensors()
-        if mine.keys() == theirs.keys() and all(torch.equal(mine[k], theirs[k]) for k in mine):
-            again = [s for s in _own_shards(other) if s in self.shards]
-            if again:
-                raise ReferenceFileError(
-                    f"{name}: its data are in already, a shard that is delivered twice would count "
-                    "twice; leave it out"
-                )
+        shared = {*self.shards} & {*other.shards}
+        if self.has_sums_of(other):
+            nothing_new = self.sums is not None and not self.calibration and not other.calibration
+            if nothing_new or any(s.startswith(CALIBRATION) for s in shared):
+                raise delivered_twice(name)
             parts = [c for c in (self.calibration, other.calibration) if c]
             pooled = {
                 k: v if k.startswith("shape.") else torch.cat([c[k] for c in parts])
@@ -135,13 +151,8 @@ class Reference:
             }
             shards = dict.fromkeys((*self.shards, *other.shards))
             return replace(self, calibration=pooled, shards=tuple(shards))
-        again = [s for s in other.shards if s in self.shards and s.startswith(FIT)]
-        if again:
-            raise ReferenceFileError(
-                f"{name}: its data are in already, a shard that is delivered twice would count "
-                "twice; leave it out"
-            )
-        self._say_if_labels_are_lost(other, name)
+        if any(s.startswith(FIT) for s in shared):
+            raise delivered_twice(name)
         return Reference(
             self.fingerprint,
             self.sums and other.sums and self.sums.merge(other.sums),
@@ -149,19 +160,6 @@ class Reference:
             weights=self.weights,
             shards=tuple(s for s in (*self.shards, *other.shards) if s.startswith(FIT)),
         )
-
-    def _say_if_labels_are_lost(self, other: Reference, name: str) -> None:
-        if self.sums is None or other.sums is None:
-            return
-        classes = self.sums.labels is not None, other.sums.labels is not None
-        if classes[0] != classes[1]:
-            which = name if classes[0] else "what was merged before"
-            warnings.warn(
-                f"merge: {which} has no labels, so all data form one class and the output term is "
-                "lost; fit that shard with labels",
-                UserWarning,
-                stacklevel=3,
-            )
 
     def _fitted_tensors(self) -> dict[str, Tensor]:
         tensors = {}
@@ -237,9 +235,24 @@ def shard_of(tensors: Mapping[str, Tensor], kind: str) -> str:
     return kind + _digest(dict(tensors), {})[:24]
 
 
-def _own_shards(reference: Reference) -> list[str]:
-    """The calibration sets in a reference; where there are none, nothing counts twice."""
-    return [s for s in reference.shards if s.startswith(CALIBRATION)]
+def delivered_twice(name: str) -> ReferenceFileError:
+    """What is said of a shard whose data are in already."""
+    return ReferenceFileError(
+        f"{name}: its data are in already, a shard that is delivered twice would count twice; "
+        "leave it out"
+    )
+
+
+def say_if_labels_are_lost(labelled: Sequence[tuple[str, bool | None]], stacklevel: int) -> None:
+    """Warn if some of the shards, names and whether they have labels, have none."""
+    without = [name for name, has in labelled if has is False]
+    if without and any(has for _, has in labelled):
+        warnings.warn(
+            f"merge: no labels in {', '.join(without)}, so all data form one class and the output "
+            "term is lost; fit every shard with labels",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def _digest(tensors: dict[str, Tensor], header: dict[str, Any]) -> str:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from deepdrift.errors import CalibrationError
-from deepdrift.monitor.reference import Reference
+from deepdrift.monitor.reference import Reference, delivered_twice, say_if_labels_are_lost
 
 
-def merge(references: Sequence[Reference | str | os.PathLike[str]]) -> Reference:
+def merge(references: Iterable[Reference | str | os.PathLike[str]]) -> Reference:
     """The reference of all data, from references or files fitted on disjoint shards.
 
     Sums add up exactly, so that the result is that of one fit on everything. Calibration scores
@@ -20,7 +21,7 @@ def merge(references: Sequence[Reference | str | os.PathLike[str]]) -> Reference
 
     Parameters
     ----------
-    references : sequence of Reference or path
+    references : iterable of Reference or path
         Of monitors of the same model and settings, in any order.
 
     Returns
@@ -32,6 +33,7 @@ def merge(references: Sequence[Reference | str | os.PathLike[str]]) -> Reference
     ------
     ReferenceFileError
         For parts of another model or setting, and for a shard that is delivered twice, by name.
+        A shard is known again if it was read in the same batches.
     CalibrationError
         For an empty sequence.
 
@@ -39,20 +41,49 @@ def merge(references: Sequence[Reference | str | os.PathLike[str]]) -> Reference
     -----
     UserWarning
         If some shards have labels and others do not: then all data form one class.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from deepdrift import DeepDriftMonitor
+    >>> model, parts = nn.Sequential(nn.Linear(2, 3), nn.ReLU()), []
+    >>> for shard in torch.randn(2, 5, 40, 2, generator=torch.Generator().manual_seed(0)):
+    ...     with DeepDriftMonitor(model, ["1"]) as job:
+    ...         parts.append(job.fit(shard.unbind()).reference)
+    >>> merge(parts).sums.n
+    400
     """
-    named = [_named(part, i) for i, part in enumerate(references)]
-    if not named:
+    if isinstance(references, Reference | str | os.PathLike):
+        raise CalibrationError(
+            f"references: expected several, got one {type(references).__name__}; give a list"
+        )
+    return merge_named(_named(part, i) for i, part in enumerate(references))
+
+
+def merge_named(parts: Iterable[tuple[str, Reference]]) -> Reference:
+    """`merge` of parts with the names that messages call them by; one is held at a time."""
+    merged, of_one_fit, labelled = None, [], []
+    for name, part in parts:
+        labelled.append((name, part.labelled))
+        if merged is None:
+            merged, of_one_fit = part, [name]
+            continue
+        alike = merged.has_sums_of(part)
+        if not alike and len(of_one_fit) > 1:
+            raise delivered_twice(of_one_fit[-1])
+        merged = merged.plus(part, name)
+        of_one_fit = [*of_one_fit, name] if alike else []
+    if merged is None:
         raise CalibrationError("references: expected at least one, got none")
-    (_, merged), *others = named
-    for name, part in others:
-        merged = merged.merge(part, name)
+    say_if_labels_are_lost(labelled, stacklevel=3)
     return merged
 
 
 def _named(part: Any, i: int) -> tuple[str, Reference]:
     if isinstance(part, Reference):
         return f"references[{i}]", part
-    return Path(part).name, Reference.load(part)[0]
+    return str(Path(part)), Reference.load(part)[0]
 
 
 def world() -> int:
@@ -63,7 +94,32 @@ def world() -> int:
 
 
 def from_all_ranks(mine: Any) -> list[Any]:
-    """What every process of the run gives, in order of rank."""
+    """What every process of the run gives, in order of rank.
+
+    Raises
+    ------
+    CalibrationError
+        If another process failed in `all_or_none` and has nothing to give.
+    """
+    given = _exchange((mine, None))
+    for rank, (_, error) in enumerate(given):
+        if error is not None:
+            raise CalibrationError(f"rank {rank} failed, so nothing was learned: {error}")
+    return [value for value, _ in given]
+
+
+@contextmanager
+def all_or_none() -> Iterator[None]:
+    """Before `from_all_ranks`: who fails in here says so there, and nobody waits for it."""
+    try:
+        yield
+    except Exception as error:
+        if world() > 1:
+            _exchange((None, f"{type(error).__name__}: {error}"))
+        raise
+
+
+def _exchange(mine: Any) -> list[Any]:
     import torch.distributed as dist
 
     shared: list[Any] = [None] * world()

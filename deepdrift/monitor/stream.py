@@ -7,7 +7,7 @@ give at once.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -77,13 +77,10 @@ class ScoreStream:
         """All that was collected, to be sent to other processes; see `take`."""
         if self._waiting:
             self._flush()
-        empty = torch.empty(0, 0, dtype=torch.float64, device="cpu")
-        scores, lengths = (torch.cat(x) if x else empty for x in (self._scores, self._lengths))
-        return scores, lengths, self._spreads
+        return torch.cat(self._scores), torch.cat(self._lengths), self._spreads
 
-    def take(self, parts: list[tuple[Tensor, Tensor, dict[str, _Spread]]]) -> None:
+    def take(self, parts: Sequence[tuple[Tensor, Tensor, dict[str, _Spread]]]) -> None:
         """Hold what several streams collected, in this order, instead of one's own."""
-        parts = [part for part in parts if len(part[0])]
         self.n = sum(len(scores) for scores, _, _ in parts)
         self._scores = [scores for scores, _, _ in parts]
         self._lengths = [lengths for _, lengths, _ in parts]
