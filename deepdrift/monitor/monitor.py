@@ -180,7 +180,9 @@ class DeepDriftMonitor(Learning, Keeping):
             if self.calibration is None:
                 self._scorer = self._new_scorer(alpha)
             else:
+                apart = self._fitted_apart
                 self._adopt(self.reference, alpha, self._scorer.method)
+                self._fitted_apart = apart
             self._settings["alpha"] = alpha
 
     @property

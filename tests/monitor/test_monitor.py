@@ -500,6 +500,17 @@ def test_calibration_scores_are_pooled_over_workers(tmp_path):
         assert other.alpha == 0.2
 
 
+def test_another_alpha_does_not_make_a_fit_of_its_own_a_fit_apart():
+    animal = zoo.BY_NAME["perceptron"]
+    with watch(animal) as monitor, watch(animal, alpha=0.1) as fresh:
+        monitor.calibrate(animal.loader(N, 28, 5))
+        monitor.alpha = 0.1
+        for part in (monitor, fresh):  # the same data again must not be scored by its own fit
+            part.calibrate(animal.loader(N, 28, 5))
+        assert monitor.calibration == fresh.calibration
+        assert monitor.calibration.n_fit == N // 2
+
+
 # The promise
 
 
