@@ -27,7 +27,8 @@ class DistanceMap:
     ----------
     centre : Tensor, shape (D,)
     white : Tensor, shape (D, D)
-        Lower triangular: from `deepdrift.scores.moments.whitening`, or its inverse if `factored`.
+        Lower triangular: W with ``W C W^T = I`` for the `conditioned` covariance C, or its inverse
+        if `factored`.
     means : Tensor, shape (C, D)
         Whitened class means, from the centre.
     allowance : float
@@ -59,7 +60,7 @@ class DistanceMap:
 class StepMap:
     """Whitened residual of a target that is predicted from a source.
 
-    With the prediction A, and W from `deepdrift.scores.moments.whitening`, it is
+    With the prediction A, and W with ``W C W^T = I`` for the covariance C of the residual, it is
     ``offset - W A x + W y`` for x and y from their centres. These are the means rounded to float32;
     the offset is what the rounding would cost. If `factored`, it is ``L^-1 (offset - A x + y)``.
 

@@ -1,4 +1,4 @@
-"""Means and covariances from running sums, and the whitening map of a shrunk covariance.
+"""Means and covariances from running sums, and the shrunk covariance.
 
 Everything fitted in this package is a function of these sums, so shards merge exactly.
 """
@@ -138,20 +138,3 @@ def conditioned(covariance: Tensor, n: int, floor: float = _VARIANCE_FLOOR) -> T
     values, vectors = torch.linalg.eigh(covariance)
     values = ((1 - weight) * values.clamp(min=0) + weight * scale).clamp(min=floor)
     return (vectors * values) @ vectors.T
-
-
-def whitening(covariance: Tensor, n: int, floor: float = _VARIANCE_FLOOR) -> Tensor:
-    """Lower triangular W ``(D, D)`` with ``W C W^T = I`` for the `conditioned` covariance C.
-
-    ``W = L^-1`` with the Cholesky factor L. Any other W with that property gives the same lengths.
-
-    Examples
-    --------
-    >>> covariance = torch.diag(torch.tensor([4.0, 1.0], dtype=torch.float64))
-    >>> w = whitening(covariance, n=10**9)
-    >>> (w @ torch.tensor([2.0, 0.0], dtype=torch.float64)).norm().round(decimals=2).item()
-    1.0
-    """
-    factor = torch.linalg.cholesky(conditioned(covariance, n, floor))
-    identity = torch.eye(len(factor), dtype=factor.dtype, device=factor.device)
-    return torch.linalg.solve_triangular(factor, identity, upper=False)

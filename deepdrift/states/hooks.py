@@ -81,7 +81,6 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
         check_rows: bool = True,
     ) -> None:
         network = unwrap(model)
-        self.automatic = layers is None
         names = as_names(auto_layers(network) if layers is None else layers)
         self.output, self._find_output = output, find_output
         watched = names if output is None else [*names, output]

@@ -61,17 +61,6 @@ class Axes(NamedTuple):
     time_first: bool | None = None
 
 
-def channel_axis_of(layout: str) -> int:
-    """Position of the channel axis in a layout.
-
-    Examples
-    --------
-    >>> channel_axis_of("NCHW"), channel_axis_of("TND"), channel_axis_of("NDHWC")
-    (1, 2, 4)
-    """
-    return _CHANNEL_AXIS[layout]
-
-
 def leaf(module: nn.Module, shape: tuple[int, ...]) -> Leaf:
     """What a layer with weights says about the axes of its own output.
 

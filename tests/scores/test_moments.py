@@ -12,10 +12,10 @@ from deepdrift.errors import CalibrationError
 from deepdrift.scores.moments import (
     SHRINKAGE_FLOOR,
     Moments,
+    conditioned,
     finite_samples,
     rounding_variance,
     shrinkage,
-    whitening,
 )
 
 
@@ -102,26 +102,25 @@ def test_shrinkage_at_the_ends():
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
-def test_whitening_inverts_the_shrunk_covariance(scale):
+def test_a_good_covariance_is_shrunk_and_nothing_else(scale):
     a = normal(5, 5) * scale
     s, n = a @ a.T, 40
     w = shrinkage(s, n)
     shrunk = (1 - w) * s + w * s.trace() / 5 * torch.eye(5, dtype=torch.float64)
-    white = whitening(s, n)
-    assert torch.allclose(white.T @ white, torch.linalg.inv(shrunk), rtol=1e-8)
+    assert torch.allclose(conditioned(s, n), shrunk, rtol=1e-12)
 
 
 @pytest.mark.parametrize("rank", [0, 1, 3])
-def test_whitening_of_deficient_covariances_is_finite(rank):
+def test_deficient_covariances_can_be_inverted(rank):
     a = normal(8, rank) if rank else torch.zeros(8, 1, dtype=torch.float64)
-    white = whitening(a @ a.T, n=10)
-    assert bool(white.isfinite().all())
-    assert bool(torch.linalg.svdvals(white).gt(0).all())  # no direction is overlooked
+    inverse = torch.cholesky_inverse(torch.linalg.cholesky(conditioned(a @ a.T, n=10)))
+    assert bool(inverse.isfinite().all())
+    assert bool(torch.linalg.svdvals(inverse).gt(0).all())  # no direction is overlooked
 
 
-def test_whitening_respects_the_floor():
-    white = whitening(torch.zeros(2, 2, dtype=torch.float64), n=10, floor=0.25)
-    assert torch.allclose(white.T @ white, 4 * torch.eye(2, dtype=torch.float64))
+def test_no_variance_is_below_the_floor():
+    eye = torch.eye(2, dtype=torch.float64)
+    assert torch.allclose(conditioned(0 * eye, n=10, floor=0.25), eye / 4)
 
 
 def test_rounding_variance_scales_like_a_variance():

@@ -74,35 +74,6 @@ def draw_layer_bars(
     ax.axvline(config.theta_high, color=figures.VERMILLION, linestyle=(0, (5, 3)), linewidth=1.3)
 
 
-def alarm_traces(
-    rows: Mapping[str, tuple[Trace, ObserverConfig, int | None]],
-    title: str = "",
-    xlabel: str = "step",
-) -> None:
-    """Several replayed streams, one below another, on one axis of steps.
-
-    Parameters
-    ----------
-    rows : mapping of str to (trace, config, onset)
-        Name on the left -> replayed stream, its parameters, first shifted step or None.
-    title : str
-        The finding.
-    """
-    with figures.figure() as fig:
-        axes = np.atleast_1d(fig.subplots(len(rows), 1, sharex=True))
-        for ax, (name, (trace, config, onset)) in zip(axes, rows.items(), strict=True):
-            finite = trace.values[np.isfinite(trace.values)]
-            ax.set_xlim(0, len(trace.values))
-            ax.set_ylim(
-                min(finite.min(initial=0), -2.5), 1.08 * finite.max(initial=config.theta_high)
-            )
-            draw_trace(ax, trace, config, onset)
-            ax.set_ylabel(name, rotation=0, ha="right", va="center")
-            ax.locator_params(axis="y", nbins=3)
-        axes[-1].set_xlabel(f"{xlabel} (orange = WARNING, red = ALERT, dotted = the shift begins)")
-        axes[0].set_title(title)
-
-
 def draw_delay_curves(
     ax: Axes, curves: Mapping[str, Curve], title: str = "", labels: bool = True
 ) -> None:

@@ -122,8 +122,8 @@ class Curve:
     Attributes
     ----------
     levels : ndarray
-    rate, rate_low, rate_high : ndarray
-        False alarms per 1,000 normal steps until the first one, with 95 % interval.
+    rate : ndarray
+        False alarms per 1,000 normal steps until the first one.
     delay, delay_low, delay_high : ndarray
         Mean steps from the onset to the first alarm, with 95 % interval; a stream in which none
         comes counts with all its steps. Streams with an earlier (false) alarm are left out.
@@ -133,8 +133,6 @@ class Curve:
 
     levels: Array
     rate: Array
-    rate_low: Array
-    rate_high: Array
     delay: Array
     delay_low: Array
     delay_high: Array
@@ -178,7 +176,6 @@ def curve(levels: Array, normal: ArrayLike, n_normal: int, changed: ArrayLike, o
     alarms = (normal < n_normal).sum(axis=0)
     watched = np.minimum(normal + 1, n_normal).sum(axis=0)
     rate = 1000 * alarms / watched
-    spread = np.exp(1.96 / np.sqrt(np.maximum(alarms, 1)))
     fair = changed >= onset
     with np.errstate(invalid="ignore", divide="ignore"):
         n = np.where(fair.sum(axis=0) > 0, fair.sum(axis=0), np.nan)
@@ -187,10 +184,7 @@ def curve(levels: Array, normal: ArrayLike, n_normal: int, changed: ArrayLike, o
         variance = (np.where(fair, (wait - mean) ** 2, 0)).sum(axis=0) / np.maximum(n - 1, 1)
         half = 1.96 * np.sqrt(variance / n)
         missed = (changed == n_changed).sum(axis=0) / n
-    return Curve(
-        np.asarray(levels), rate, rate / spread, rate * spread, mean,
-        np.maximum(mean - half, 0), mean + half, missed,
-    )  # fmt: skip
+    return Curve(np.asarray(levels), rate, mean, np.maximum(mean - half, 0), mean + half, missed)
 
 
 def race(

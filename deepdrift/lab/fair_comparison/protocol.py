@@ -95,11 +95,11 @@ class Scores:
 
     def false_alarms(self, detector: str, alpha: float = 0.05) -> Estimate:
         """Share of normal test images above the threshold, with its exact interval."""
-        return self._share(detector, "test", alpha)
-
-    def detection(self, detector: str, key: str, alpha: float = 0.05) -> Estimate:
-        """Share of a shifted set above the same threshold."""
-        return self._share(detector, key, alpha)
+        scores = self._scores(detector, "test")
+        if alpha not in self.thresholds[detector]:
+            known = ", ".join(f"{a:g}" for a in self.thresholds[detector])
+            raise EvaluationError(f"alpha: expected one of the protocol's {known}, got {alpha!r}")
+        return proportion(int((scores > self.thresholds[detector][alpha]).sum()), len(scores))
 
     def _scores(self, detector: str, key: str) -> Array:
         known = self.values.get(detector)
@@ -110,13 +110,6 @@ class Scores:
             if name not in names:
                 raise EvaluationError(f"{what}: expected one of {', '.join(names)}, got {name!r}")
         return known[key]
-
-    def _share(self, detector: str, key: str, alpha: float) -> Estimate:
-        scores = self._scores(detector, key)
-        if alpha not in self.thresholds[detector]:
-            known = ", ".join(f"{a:g}" for a in self.thresholds[detector])
-            raise EvaluationError(f"alpha: expected one of the protocol's {known}, got {alpha!r}")
-        return proportion(int((scores > self.thresholds[detector][alpha]).sum()), len(scores))
 
 
 class Protocol:

@@ -36,7 +36,7 @@ def draw_layer_profile(
     if not profile_by_name:
         raise PlotError("profile_by_name: expected at least one set, got none")
     x = np.arange(len(layers))
-    lines, ends, tops = {}, {}, []
+    lines, ends = {}, {}
     for i, (name, profile) in enumerate(profile_by_name.items()):
         profile = as_array(profile, f"profile of {name!r}", 2)
         if profile.shape[1] != len(layers):
@@ -48,7 +48,6 @@ def draw_layer_profile(
         ax.fill_between(x, low, high, color=colour(i), alpha=0.16)
         lines[name] = ax.plot(x, median, color=colour(i), marker="o", label=name)[0]
         ends[name] = float(median[-1])
-        tops += [low, high]
     if log:
         ax.set_yscale("log")
     ax.set_xlim(-0.15, len(layers) - 1 + 0.15)
