@@ -198,9 +198,7 @@ class LayerDistance:
         return new
 
 
-def relative_distance(
-    distance: LayerDistance, states: StatesLike, whole: LayerDistance | None = None
-) -> Tensor:
+def relative_distance(distance: LayerDistance, states: StatesLike) -> Tensor:
     """Distance to the nearest class minus distance to the whole (Ren et al. 2021, eq. 3).
 
     Both are Mahalanobis distances, with the covariance within classes and that of all samples.
@@ -211,8 +209,6 @@ def relative_distance(
     distance : LayerDistance
         Fitted with labels of two classes or more.
     states : mapping or sequence of Tensor, each (N, D_l)
-    whole : LayerDistance, optional
-        ``distance.pooled()``, if you have it: made anew it costs O(D_l^3).
 
     Returns
     -------
@@ -237,7 +233,7 @@ def relative_distance(
         raise NotFittedError(
             f"distance: expected two classes or more, got {distance.n_classes}; fit with labels"
         )
-    relative = distance.score(states) - (whole or distance.pooled()).score(states)
+    relative = distance.score(states) - distance.pooled().score(states)
     return torch.where(relative.isnan(), torch.inf, relative)
 
 

@@ -66,13 +66,11 @@ class Quiet:
     Parameters
     ----------
     model : nn.Module
-    draws : bool, optional
-        Whether the model draws random numbers in evaluation mode; None: not known yet, the next
-        pass finds out.
     """
 
-    def __init__(self, model: nn.Module, draws: bool | None = None) -> None:
-        self._model, self.draws = model, draws
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self.draws: bool | None = None  # random numbers in evaluation mode; the next pass tells
 
     @contextmanager
     def __call__(self) -> Iterator[None]:

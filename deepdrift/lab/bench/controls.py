@@ -62,14 +62,14 @@ def choice_control(label: str, options: Sequence[str]) -> tuple[Any, Any]:
     return control, control
 
 
-def nice_step(low: float, high: float, n_steps: int = 300) -> float:
-    """Step of the form 1, 2 or 5 times a power of ten that cuts the range into at most n steps.
+def nice_step(low: float, high: float) -> float:
+    """Step of the form 1, 2 or 5 times a power of ten that cuts the range into 300 or fewer.
 
     Examples
     --------
     >>> nice_step(0, 43.7), nice_step(0, 1.0)
     (0.2, 0.005)
     """
-    raw = (high - low) / n_steps
+    raw = (high - low) / 300
     power = 10.0 ** math.floor(math.log10(raw))
     return next(float(f"{m * power:.3g}") for m in (1, 2, 5, 10) if m * power >= 0.999 * raw)

@@ -6,7 +6,7 @@ were written. The other twelve, and the vision transformer, are for judging them
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -172,9 +172,7 @@ class Clinic:
         return self._wards[variant]
 
 
-def confusion(
-    cases: Sequence[Case], said: Callable[[Case], str] = lambda case: case.diagnosis.name
-) -> tuple[list[str], list[str], NDArray[np.float64]]:
+def confusion(cases: Sequence[Case]) -> tuple[list[str], list[str], NDArray[np.float64]]:
     """Count what each fault was called.
 
     Returns
@@ -184,10 +182,10 @@ def confusion(
     counts : ndarray, shape (R, C)
     """
     rows = list(dict.fromkeys(case.name for case in cases))
-    columns = list(dict.fromkeys(said(case) for case in cases))
+    columns = list(dict.fromkeys(case.diagnosis.name for case in cases))
     counts = np.zeros((len(rows), len(columns)))
     for case in cases:
-        counts[rows.index(case.name), columns.index(said(case))] += 1
+        counts[rows.index(case.name), columns.index(case.diagnosis.name)] += 1
     return rows, columns, counts
 
 

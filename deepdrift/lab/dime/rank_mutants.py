@@ -7,7 +7,7 @@ the smallest rank whose cumulative share of the variance reaches the wanted shar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -49,9 +49,7 @@ MUTANTS: dict[str, RankFunction] = {
 """Name -> wrong function of (shares, wanted share)."""
 
 
-def survivors(
-    test: Callable[[RankFunction], bool], mutants: Mapping[str, RankFunction] = MUTANTS
-) -> list[str]:
+def survivors(test: Callable[[RankFunction], bool]) -> list[str]:
     """Names of the mutants that pass a test; a test that cannot fail lets all of them live.
 
     Parameters
@@ -68,4 +66,4 @@ def survivors(
     >>> survivors(lambda rank: 1 <= rank([0.8, 0.2], 0.8) <= 2) == list(MUTANTS)
     True
     """
-    return [name for name, rank in mutants.items() if test(rank)]
+    return [name for name, rank in MUTANTS.items() if test(rank)]

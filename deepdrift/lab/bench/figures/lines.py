@@ -27,7 +27,6 @@ def layer_lines(
     *,
     ylabel: str = "AUROC",
     level: tuple[float, str] | None = (0.5, "a coin"),
-    limits: tuple[float, float] = (0.0, 1.0),
 ) -> None:
     """One measured value per layer with its interval, for several series.
 
@@ -39,8 +38,6 @@ def layer_lines(
         The finding.
     level : (float, str) or None
         A labelled dashed level to compare with.
-    limits : tuple of float
-        Ends of the value axis.
     """
     if not series or not all(series.values()):
         raise PlotError("series: expected at least one set of estimates with one layer, got none")
@@ -53,7 +50,7 @@ def layer_lines(
             ax.plot(range(len(value)), value, color=colour(i), marker="o")
         ax.set(xticks=range(len(names)), xticklabels=names, ylabel=ylabel, xlabel="layer")
         ax.set_xlim(-0.15, len(names) - 0.85)
-        ax.set_ylim(*limits)
+        ax.set_ylim(0.0, 1.0)
         if level is not None:
             ax.axhline(level[0], color=GREY, linestyle="--", linewidth=1)
             ax.annotate(level[1], (len(names) - 1, level[0]), xytext=(0, 3), ha="right",
