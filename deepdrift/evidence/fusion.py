@@ -119,10 +119,25 @@ class Fusion:
         rival = torch.where(statistics < largest, largest, next_one)
         normal = self._combine(statistics, p, (statistics - rival).clamp(min=0))
         self.normal_scores = normal.sort().values
-        self._single: SingleSample | None = None
+        self._prepare_single()
+
+    def _prepare_single(self) -> None:
+        self._single = SingleSample(
+            self._layers,
+            self._largest,
+            self._exponent,
+            [columns.stop for columns in self._columns.values()],
+            self._blocks,
+            self._weights,
+            self.normal_scores,
+        )
 
     def __getstate__(self) -> dict[str, Any]:
-        return vars(self) | {"_single": None}  # it looks into the tensors of this object
+        return {k: v for k, v in vars(self).items() if k != "_single"}  # it looks into the others
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._prepare_single()
 
     def layer_p_values(self, block: str, scores: Tensor) -> Tensor:
         """Conformal p-value ``(N, K)`` of every layer of a block."""
@@ -164,16 +179,6 @@ class Fusion:
 
     def _judge_one(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`judge` for one sample, without an operation per step: they are all that costs then."""
-        if self._single is None:
-            self._single = SingleSample(
-                self._layers,
-                self._largest,
-                self._exponent,
-                [columns.stop for columns in self._columns.values()],
-                self._blocks,
-                self._weights,
-                self.normal_scores,
-            )
         score, p, layers = self._single.judge(scores[0].tolist())
         found = torch.tensor([[score, p, *layers]], dtype=torch.float64, device="cpu")
         return found[:, 0], found[:, 1], found[:, 2:]
