@@ -280,7 +280,9 @@ class StateScorer:
         output = {} if self.output is None else self.output.widths
         if self.fitted and (self.output_layer is None or output):
             # once through, so that the first sample pays for nothing
-            self.read({k: torch.zeros(1, d) for k, d in (self.widths | output).items()})
+            self.read(
+                {k: torch.zeros(1, d, device="cpu") for k, d in (self.widths | output).items()}
+            )
         return self.calibration
 
     def prepare(self) -> None:
