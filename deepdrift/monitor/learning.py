@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from itertools import islice
 from typing import Any, Self
 
@@ -44,8 +45,8 @@ class Learning:
         """
         with self._lock:
             learned = None
-            with all_or_none():
-                for states, labels in self._batches(loader, max_batches):
+            with all_or_none(), closing(self._batches(loader, max_batches)) as batches:
+                for states, labels in batches:
                     learned = learned or self._new_scorer()
                     learned.partial_fit(states, labels)
             before = self._scorer, self._shards
@@ -94,8 +95,7 @@ class Learning:
             normal data with non-finite states, or another process that failed. What was learned
             before is then kept.
         """
-        with self._lock:
-            batches = self._batches(loader, max_batches)
+        with self._lock, closing(self._batches(loader, max_batches)) as batches:
             if self._fitted_apart:
                 learned = copy.copy(self._scorer)  # who reads meanwhile keeps the old one
                 fitted = tuple(s for s in self._shards if s.startswith(FIT))
