@@ -86,6 +86,8 @@ test-portable: $(VENV)/.test
 
 bench: $(VENV)/.lab
 	$(PY) tests/benchmarks/overhead.py
+	$(PY) tests/benchmarks/rivals.py
+	$(PY) tests/benchmarks/fitting.py
 	$(PY) tests/benchmarks/fsm.py
 	$(PY) tests/benchmarks/mmd.py
 	$(PY) tests/benchmarks/dime.py

@@ -3,6 +3,10 @@
 A network of a millisecond is scored by some forty small operations or not at all. Narrow layers
 that follow one another share one block matrix. A wide layer keeps its own maps, where memory counts
 and not the number of calls.
+
+The maps are exact. Keeping only the k largest canonical correlations of a step would read
+``2 k D`` numbers in place of ``1.5 D^2``; on the shipped networks that lost up to 0.035 AUROC at
+k = D / 12, and 0.014 at D / 2, so it is not done.
 """
 
 from __future__ import annotations

@@ -240,3 +240,23 @@ def test_calibrate_alone_warns(monkeypatch):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             monitor.calibrate(inputs(300, 1))
+
+
+@pytest.mark.parametrize("use", ["fit", "calibrate"])
+def test_an_error_on_the_way_leaves_the_model_as_it_was(use, monkeypatch):
+    """The error is held, as a notebook holds it; mode and random numbers are back all the same."""
+    model = Wide(20).train()
+
+    def refuse(*_):
+        raise RuntimeError("no")
+
+    with DeepDriftMonitor(model, ["a", "b"]) as monitor:
+        monitor.fit(inputs(300))
+        monkeypatch.setattr(StateScorer, "partial_fit", refuse)
+        monkeypatch.setattr(ScoreStream, "add", refuse)
+        before = torch.get_rng_state()
+        with pytest.raises(RuntimeError) as held:
+            getattr(monitor, use)(inputs(300))
+        assert model.training
+        assert torch.equal(torch.get_rng_state(), before)
+        assert held

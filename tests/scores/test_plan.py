@@ -28,7 +28,8 @@ MIXTURES = [
     [64, 400, 64],
     [400, 410],
     [8, 700, 8, 8],
-    [WIDE, WIDE, 1],
+    [320, 320, 1],
+    [WIDE, WIDE + 1, 330],
 ]
 
 
@@ -57,7 +58,7 @@ def test_many_classes_take_the_way_that_needs_no_memory():
     assert torch.allclose(together[:, 1:], LayerDistance().fit(fit, labels).score(new), rtol=3e-6)
 
 
-@pytest.mark.parametrize("widths", [[6, 5, 4], [6, 400, 4]], ids=str)
+@pytest.mark.parametrize("widths", [[6, 5, 4], [6, 400, 4], [6, 700, 4], [400, 400, 400]], ids=str)
 def test_parts_of_a_plan(widths):
     fit, new = chain(900, widths), chain(5, widths, seed=7)
     distances, steps = ChainSums().add(fit).maps()
@@ -75,7 +76,7 @@ def test_parts_of_a_plan(widths):
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 1e30])
-@pytest.mark.parametrize("widths", [[6, 5, 4], [6, 400, 4]], ids=str)
+@pytest.mark.parametrize("widths", [[6, 5, 4], [6, 400, 4], [6, 700, 4], [400, 400, 400]], ids=str)
 def test_a_bad_number_spoils_its_own_columns_only(bad, widths):
     plan = Plan(*ChainSums().add(chain(900, widths)).maps(), n_layers=3)
     new = chain(5, widths, seed=7)
