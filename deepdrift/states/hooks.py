@@ -209,7 +209,7 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
         if current is None:
             return
         if root in current.running:
-            del current.running[current.running.index(root) :]
+            current.running = current.running[: current.running.index(root)]
         current.outside = False
         if current.probe is not None and not current.running:
             try:

@@ -196,7 +196,7 @@ def static_axes(network: nn.Module, module: nn.Module, shape: tuple[int, ...]) -
     n = len(shape)
     if n == 3:
         modules = list(network.modules())
-        start = next((i for i, m in enumerate(modules) if m is module), 0)
+        start = [m is module for m in modules].index(True) if module in modules else 0
         for m in (*reversed([*module.modules()]), *reversed(modules[:start]), *modules[start:]):
             if isinstance(m, _CHANNELS_FIRST_1D):
                 return _axes(n, 1, shape)

@@ -123,8 +123,9 @@ class StateReader:
                     f'layout={{"{name}": "..."}}, or show it an input of another size first',
                 )
         elif plan is None:
-            other = next((p for (k, n), p in self._plans.items() if k == key and n > 1), None)
-            if other is not None and len(other.layout) == tensor.ndim + 1:
+            others = [p for (k, n), p in self._plans.items() if k == key and n > 1]
+            if others and len(others[0].layout) == tensor.ndim + 1:
+                other = others[0]
                 raise StateError(
                     f"its output has shape {shape} and one more axis ({other.layout}) before: the "
                     "input has no batch axis; for one sample pass x[None], for a data set a "
