@@ -32,6 +32,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from deepdrift import DeepDriftMonitor, collect, list_layers, record
+from deepdrift.monitor.results import Reading
 
 VOCABULARY, WIDTH = 40, 16
 
@@ -161,7 +162,7 @@ def test_states_of_real_tokens(kind, side, pooling):
 
 def alone_and_padded(
     kind: str, side: str, **options: Any
-) -> tuple[DeepDriftMonitor, list[Tensor], Callable[..., Tensor]]:
+) -> tuple[DeepDriftMonitor, list[Tensor], Callable[..., Reading]]:
     net = text_model(kind)
 
     def normal(n: int, seed: int) -> dict:
@@ -169,20 +170,29 @@ def alone_and_padded(
 
     monitor = fitted(net, normal, **options)
 
-    def p(texts: list[Tensor], length: int | None = None) -> Tensor:
-        return monitor.read(batch_of(kind, texts, length, side)).p_values
+    def read(texts: list[Tensor], length: int | None = None) -> Reading:
+        return monitor.read(batch_of(kind, texts, length, side))
 
-    return monitor, sentences(8, 5), p
+    return monitor, sentences(8, 5), read
+
+
+def one_reading(together: Reading, alone: list[Reading]) -> None:
+    """The same scores, and the same p-values: but for one, which may lie on a tie of ranks."""
+    for block, scores in together.blocks.items():
+        same(scores, torch.cat([r.blocks[block] for r in alone]), rtol=1e-3, atol=1e-3)
+    p = torch.cat([r.p_values for r in alone])
+    assert len(p.unique()) > 2  # it is a p-value and no constant
+    apart = (together.p_values - p).abs()
+    assert int((apart > TOLERANCE).sum()) <= 1 and float(apart.max()) < 0.1
 
 
 @pytest.mark.parametrize(("kind", "side"), [*KINDS, ("t5", "right")])
 def test_a_sentence_alone_and_padded_has_one_p_value(kind, side):
     """Scores differed by up to 23, 60 to 100 % of normal sentences flagged."""
-    _, texts, p = alone_and_padded(kind, side)
-    alone = torch.cat([p([t]) for t in texts])
-    assert len(alone.unique()) > 2  # it is a p-value and no constant
-    same(p(texts), alone, rtol=0, atol=TOLERANCE)
-    same(p(texts, 40), alone, rtol=0, atol=TOLERANCE)
+    _, texts, read = alone_and_padded(kind, side)
+    alone = [read([t]) for t in texts]
+    one_reading(read(texts), alone)
+    one_reading(read(texts, 40), alone)
 
 
 # (a causal model's first token knows nothing but itself: equal states, hence ties; not here)
@@ -198,9 +208,8 @@ def test_a_sentence_alone_and_padded_has_one_p_value(kind, side):
 )
 def test_one_p_value_with_other_poolings(kind, side, pooling):
     """`last` took the pad token, score off by 12; `cls` under left padding."""
-    _, texts, p = alone_and_padded(kind, side, pooling=pooling)
-    alone = torch.cat([p([t]) for t in texts])
-    same(p(texts, 40), alone, rtol=0, atol=TOLERANCE)
+    _, texts, read = alone_and_padded(kind, side, pooling=pooling)
+    one_reading(read(texts, 40), [read([t]) for t in texts])
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
