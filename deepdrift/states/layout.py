@@ -101,12 +101,9 @@ def _no_batch(module: nn.Module, shape: tuple[int, ...]) -> str:
 
 def _image_axes(module: nn.Module) -> int:
     """Position axes that a convolution demands, 0 where any number will do."""
-    for name in ("Conv1d", "ConvTranspose1d"):
-        if isinstance(module, getattr(nn, name)):
-            return 1
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        return 2
-    return 3 if isinstance(module, nn.Conv3d | nn.ConvTranspose3d) else 0
+    if isinstance(module, nn.modules.conv._ConvNd):
+        return len(module.kernel_size)
+    return 0
 
 
 def axes_of(
