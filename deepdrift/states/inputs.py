@@ -1,0 +1,118 @@
+"""What a model was given, in five numbers per sample: a block of its own beside the layers.
+
+Brightness, contrast and roughness of an image need no network to be seen, and watching the inside
+alone sees them late or not at all. The same numbers are defined for any floating-point tensor
+whose last axes are places (images, spectrograms, series); token numbers have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from deepdrift.errors import StateError
+
+INPUT = "(input)"  # name of the input among states; no module can be called that
+STATISTICS = ("mean", "standard deviation", "detail across", "detail down", "second differences")
+_SMALLEST = 1e-12  # squared differences below this are none
+_PLACES = 64  # of a larger image every k-th row or column is read, about so many of them
+
+
+def input_statistics(x: Tensor) -> Tensor:
+    """Mean, standard deviation and log energies of differences of every sample.
+
+    Parameters
+    ----------
+    x : Tensor, shape (N, ...)
+        Floating point, or bytes. Differences are taken along the last two axes after the first
+        that are at least 3 long; in ``(N, H, W, C)`` with C <= 4 along H and W.
+
+    Returns
+    -------
+    Tensor, shape (N, S), float32
+        S = 5 with two such axes (see `STATISTICS`), 4 with one, 2 with none: mean, standard
+        deviation, ``log`` of the mean squared difference of neighbours along each axis, the last
+        one first, and of second differences along both. Not finite where a sample is not.
+
+    Raises
+    ------
+    StateError
+        For a tensor without such statistics: integers, booleans, complex numbers, one axis.
+
+    Notes
+    -----
+    ``O(N D)`` for D numbers a sample; of images longer than 128 along an axis every k-th row (or
+    column) is read.
+
+    Examples
+    --------
+    Two images of 3 x 3: a ramp from left to right, and the same ramp twice as bright.
+
+    >>> ramp = torch.tensor([0.0, 1.0, 2.0]).expand(1, 1, 3, 3)
+    >>> found = input_statistics(torch.cat([ramp, 2 * ramp]))
+    >>> found[:, 0].tolist(), found[:, 2].exp().round().tolist()
+    ([1.0, 2.0], [1.0, 4.0])
+    """
+    if not has_statistics(x):
+        kind = f"{x.dtype} of shape {tuple(x.shape)}"
+        raise StateError(f"x: expected floating-point numbers (N, ...) or images, got {kind}")
+    x = x.detach()
+    axes = _axes(tuple(x.shape))
+    thin = {
+        axis: -(-x.shape[axis] // _PLACES) if x.shape[axis] > 2 * _PLACES else 1 for axis in axes
+    }
+    values = _float(_thinned(x, thin)).flatten(1)
+    variance, mean = torch.var_mean(values, dim=1, correction=0)
+    columns, second, number = [mean, variance.sqrt()], [], 0
+    for axis in axes:
+        lines = _float(_thinned(x, {k: n for k, n in thin.items() if k != axis}))
+        first = lines.diff(dim=axis)
+        columns.append(_log_mean_square(first))
+        bend = first.diff(dim=axis).flatten(1)
+        second.append(torch.linalg.vector_norm(bend, dim=1))
+        number += bend.shape[1]
+    if second:
+        bends = second[0].square() if len(second) == 1 else second[0].square() + second[1].square()
+        columns.append((bends / number).clamp(min=_SMALLEST).log())
+    return torch.stack(columns, dim=1)
+
+
+def has_statistics(x: Any) -> bool:
+    """Whether `input_statistics` is defined: a floating-point tensor with a batch axis, or bytes."""
+    if not isinstance(x, Tensor) or x.is_nested or x.ndim < 2 or x.numel() == 0:
+        return False
+    return x.is_floating_point() or (x.dtype == torch.uint8 and x.ndim >= 3)
+
+
+def find_input(args: tuple[Any, ...], kwargs: Mapping[str, Any], rows: int | None) -> Tensor | None:
+    """The first input of a model that has statistics, one row per sample; None if there is none."""
+    for value in (*args, *kwargs.values()):
+        if has_statistics(value) and len(value) == rows:
+            return value
+    return None
+
+
+def _axes(shape: tuple[int, ...]) -> list[int]:
+    n = len(shape)
+    places = (2, 1) if n == 4 and shape[3] <= 4 < min(shape[1:3]) else (n - 1, n - 2)
+    return [axis for axis in places if axis >= 1 and shape[axis] >= 3]
+
+
+def _thinned(x: Tensor, every: Mapping[int, int]) -> Tensor:
+    index = [slice(None)] * x.ndim
+    for axis, step in every.items():
+        index[axis] = slice(None, None, step)
+    return x[tuple(index)] if any(step > 1 for step in every.values()) else x
+
+
+def _float(x: Tensor) -> Tensor:
+    return x.float() if x.dtype != torch.float32 else x
+
+
+def _log_mean_square(x: Tensor) -> Tensor:
+    x = x.flatten(1)
+    norms = torch.linalg.vector_norm(x, dim=1)
+    return (norms.square() / x.shape[1]).clamp(min=_SMALLEST).log()
