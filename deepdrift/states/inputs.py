@@ -81,7 +81,7 @@ def input_statistics(x: Tensor) -> Tensor:
 
 
 def has_statistics(x: Any) -> bool:
-    """Whether `input_statistics` is defined: a floating-point tensor with a batch axis, or bytes."""
+    """Whether `input_statistics` is defined: floating point with a batch axis, or bytes."""
     if not isinstance(x, Tensor) or x.is_nested or x.ndim < 2 or x.numel() == 0:
         return False
     return x.is_floating_point() or (x.dtype == torch.uint8 and x.ndim >= 3)
@@ -99,6 +99,11 @@ def _axes(shape: tuple[int, ...]) -> list[int]:
     n = len(shape)
     places = (2, 1) if n == 4 and shape[3] <= 4 < min(shape[1:3]) else (n - 1, n - 2)
     return [axis for axis in places if axis >= 1 and shape[axis] >= 3]
+
+
+def _step(length: int) -> int:
+    """Every how many-th row of so many is read."""
+    return -(-length // _PLACES) if length > 2 * _PLACES else 1
 
 
 def _thinned(x: Tensor, every: Mapping[int, int]) -> Tensor:
