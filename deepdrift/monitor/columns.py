@@ -11,7 +11,7 @@ from deepdrift.scores.chain import ChainSums
 from deepdrift.scores.distance import LayerDistance
 from deepdrift.scores.plan import Plan
 
-BLOCKS = ("innovation", "distance", "output")
+BLOCKS = ("innovation", "distance", "output", "input")
 
 
 class ScoreColumns:
@@ -23,6 +23,8 @@ class ScoreColumns:
         Of the layers.
     output : LayerDistance or None
         Of the output layer; with two classes or more its relative distance is one more score.
+    given : LayerDistance or None
+        Of the statistics of the input.
     wanted : sequence of str
         Of "innovation" and "distance": what is taken of the layers.
     n_layers : int
@@ -31,7 +33,7 @@ class ScoreColumns:
     --------
     >>> g = torch.Generator().manual_seed(0)
     >>> states = [torch.randn(50, 2, generator=g) for _ in range(3)]
-    >>> columns = ScoreColumns(ChainSums().add(states), None, ("innovation", "distance"), 3)
+    >>> columns = ScoreColumns(ChainSums().add(states), None, None, ("innovation", "distance"), 3)
     >>> matrix, finite = columns.read(states)
     >>> {name: tuple(block.shape) for name, block in columns.blocks(matrix).items()}, finite
     ({'innovation': (50, 2), 'distance': (50, 3)}, True)
@@ -41,23 +43,27 @@ class ScoreColumns:
         self,
         sums: ChainSums | None,
         output: LayerDistance | None,
+        given: LayerDistance | None,
         wanted: tuple[str, ...],
         n_layers: int,
     ) -> None:
         distances, steps, extra = [], [], []
         if sums is not None:
             distances, steps = sums.maps(with_distances="distance" in wanted)
-        if output is not None and output.n_classes > 1:
-            extra = [part.maps()[0] for part in (output, output.pooled())]
+        has_output = output is not None and output.n_classes > 1
+        if has_output:
+            extra = [(n_layers, part.maps()[0]) for part in (output, output.pooled())]
+        if given is not None:
+            extra.append((n_layers + (output is not None), given.maps()[0]))
         self._places, start = {}, 0
-        widths = len(steps), len(distances), len(extra[:1])
+        widths = len(steps), len(distances), int(has_output), int(given is not None)
         for name, width in zip(BLOCKS, widths, strict=True):
             if width:
                 self._places[name] = slice(start, start + width)
             start += width
         self._n_layers = n_layers
         targets = None if sums is None else sums.targets
-        self._plan = Plan(distances, steps, extra, n_layers=n_layers, targets=targets)
+        self._plan = Plan(distances, steps, extra, targets=targets)
         self._plan.lay_out(torch.device("cpu"))
 
     def read(self, states: list[Tensor]) -> tuple[Tensor, bool]:
@@ -66,7 +72,7 @@ class ScoreColumns:
         Parameters
         ----------
         states : list of Tensor
-            Of the layers, then of the output layer if there is one.
+                Of the layers, then of the output layer and the input if there are such.
         """
         device = states[0].device.type
         if torch.is_autocast_enabled(device):
@@ -77,9 +83,11 @@ class ScoreColumns:
         if "output" not in self._places:
             spare = states[self._n_layers :]  # an output layer that no score reads
             return found, finite and all(math.isfinite(v.sum()) for v in spare)
-        relative = found[:, -2:-1] - found[:, -1:]  # infinite where it cannot be computed
-        relative = relative if finite else relative.nan_to_num(math.inf, math.inf, -math.inf)
-        return torch.cat([found[:, :-2], relative], dim=1), finite
+        at = self._places["output"].start
+        relative = found[:, at : at + 1] - found[:, at + 1 : at + 2]
+        if not finite:  # infinite where it cannot be computed
+            relative = relative.nan_to_num(math.inf, math.inf, -math.inf)
+        return torch.cat([found[:, :at], relative, found[:, at + 2 :]], dim=1), finite
 
     def blocks(self, matrix: Tensor) -> dict[str, Tensor]:
         """The columns of each block, by name."""

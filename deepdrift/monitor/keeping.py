@@ -26,6 +26,7 @@ class Keeping:
             scorer.sums and scorer.sums.share(),
             scorer.calibration_scores,
             scorer.output,
+            scorer.input,
             sketch(self._network),
             self._shards,
         )
@@ -75,6 +76,9 @@ class Keeping:
         mine = self._fingerprint(known or dict.fromkeys(self.layers, 0))
         if self._recorder.may_change_output:
             mine = replace(mine, output_layer=theirs.output_layer)
+        free_input = self._settings["watch_input"] == "auto" and not self._settled
+        if free_input and self._recorder.inputs:
+            mine = replace(mine, input=theirs.input)
         difference = mine.difference(theirs)
         if difference:
             raise ReferenceFileError(
@@ -83,12 +87,14 @@ class Keeping:
         self._compare_weights(reference)
         if self._recorder.may_change_output:
             self._take_output(theirs.output_layer)
+        self._take_input(theirs.input)
         if spare:
             self._recorder.drop(spare)
             self._layers = tuple(k for k in self._layers if k not in spare)
         scorer = self._new_scorer(alpha)
         scorer.widths = dict(zip(theirs.layers, theirs.widths, strict=True))
         scorer.sums, scorer.output = reference.sums and reference.sums.share(), reference.output
+        scorer.input = reference.input
         if reference.sums is not None:
             scorer.breaks = reference.sums.breaks
         if reference.calibration:
@@ -118,6 +124,7 @@ class Keeping:
 
     def _fingerprint(self, widths: dict[str, int]) -> Fingerprint:
         setting = (self._how, self.n_channels, self._scorer.score_name, self.output_layer)
+        setting += (self._scorer.watch_input,)
         return Fingerprint.of(self._network, widths, *setting)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -128,6 +135,7 @@ class Keeping:
             "settings": self._settings,
             "reference": learned,
             "output_layer": self.output_layer,
+            "input": self._scorer.watch_input,
             "layers": self._layers,
             "learned": (self.alpha, self._scorer.method, self._fitted_apart, self._settled),
         }
@@ -137,6 +145,7 @@ class Keeping:
         self.__init__(state["model"], **settings)  # type: ignore[misc]
         alpha, method, apart, settled = state["learned"]
         self._take_output(state["output_layer"])
+        self._take_input(state["input"])
         self._recorder.drop([k for k in self._layers if k not in state["layers"]])
         self._layers = state["layers"]
         if state["reference"] is not None:
@@ -148,3 +157,6 @@ class Keeping:
     def _take_output(self, name: str | None) -> None:
         self._recorder.set_output(name)
         self._scorer.output_layer = name
+
+    def _take_input(self, wanted: bool) -> None:
+        self._recorder.inputs = self._scorer.watch_input = wanted

@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from deepdrift.errors import CalibrationError
+from deepdrift.errors import CalibrationError, StateError
 from deepdrift.monitor.gather import gather, number_of_batches
 from deepdrift.monitor.reference import CALIBRATION, FIT, shard_of
 from deepdrift.monitor.results import Calibration
@@ -22,6 +22,7 @@ from deepdrift.scores.moments import finite_samples
 from deepdrift.states.batches import split_batch
 from deepdrift.states.forward import quiet, run
 from deepdrift.states.hooks import never_ran
+from deepdrift.states.inputs import INPUT
 
 
 class Learning:
@@ -147,7 +148,7 @@ class Learning:
                 self._sample_shape = split.sample_shape or self._sample_shape
                 if count == 0:
                     self._settle()
-                recorded = self._recorder.states.check()
+                recorded = self._recorder.with_input()
                 self._recorder.states.current().unread = 0
                 states = {
                     k: finite_samples(v, f"loader, layer {k!r}").cpu()
@@ -191,6 +192,13 @@ class Learning:
                 self._layers = tuple(k for k in self._layers if k not in left_out)
         if "" not in current.errors:
             self._scorer.output_layer, self._scorer.breaks = recorder.output, recorder.breaks
+            if recorder.inputs and INPUT not in recorder.with_input():
+                if self._settings["watch_input"] is True:
+                    raise StateError(
+                        "watch_input: expected an input of floating-point numbers (N, ...) or "
+                        "images; this one has no such statistics: leave it out with False"
+                    )
+                self._take_input(False)
             self._settled = True
 
 

@@ -27,6 +27,7 @@ from deepdrift.states.blocks import auto_layers
 from deepdrift.states.forward import Quiet, run, unwrap
 from deepdrift.states.head import find_head
 from deepdrift.states.hooks import Recorder
+from deepdrift.states.inputs import INPUT
 from deepdrift.states.layers import as_names
 from deepdrift.states.padding import MaskSource
 from deepdrift.states.pooling import Layouts, Pooling, describe
@@ -64,6 +65,10 @@ class DeepDriftMonitor(Learning, Keeping):
         Layer that holds the logits, for the score ``fused`` with labels; see
         `deepdrift.StateScorer`. "auto" takes, if no layers are named, the linear layer whose
         numbers the model returned in the first pass, and none otherwise.
+    watch_input : bool or "auto"
+        Whether five statistics of the input (`deepdrift.states.inputs`) are a block of the score
+        ``fused``; "auto" does so if no layers are named and the input has them, which token
+        numbers, booleans and lists of images of many sizes have not.
 
     Notes
     -----
@@ -101,6 +106,7 @@ class DeepDriftMonitor(Learning, Keeping):
         labels: Labels | None = None,
         across_widths: str | None = None,
         output_layer: str | None = "auto",
+        watch_input: bool | str = "auto",
     ) -> None:
         self._settings = {
             "layer_names": layer_names,
@@ -116,6 +122,7 @@ class DeepDriftMonitor(Learning, Keeping):
             "labels": labels,
             "across_widths": across_widths,
             "output_layer": output_layer,
+            "watch_input": watch_input,
         }
         self._model, self._network = model, unwrap(model)
         layers = as_names(auto_layers(self._network) if layer_names is None else layer_names)
@@ -130,8 +137,14 @@ class DeepDriftMonitor(Learning, Keeping):
             raise StateError(
                 f"output_layer: {output_layer!r} is among layer_names; name it in one place"
             )
+        if watch_input not in (True, False, "auto"):
+            raise StateError(f"watch_input: expected True, False or 'auto', got {watch_input!r}")
+        if watch_input == "auto":
+            inputs = layer_names is None and score == "fused"
+        else:
+            inputs = bool(watch_input)
         self._scorer = StateScorer(
-            score, 0.05 if alpha is None else alpha, across_widths, output_layer
+            score, 0.05 if alpha is None else alpha, across_widths, output_layer, inputs
         )
         self._recorder = Recorder(
             model,
@@ -142,6 +155,7 @@ class DeepDriftMonitor(Learning, Keeping):
             output=output_layer,
             find_output=find_output,
             check_rows=forward is None,
+            inputs=inputs,
         )
         self._automatic, self._settled = layer_names is None, False
         self._forward, self._labels = forward, labels
@@ -225,7 +239,7 @@ class DeepDriftMonitor(Learning, Keeping):
     def states(self, batch: Any = None) -> dict[str, Tensor]:
         """Layer -> state ``(N, D)`` of a batch, or of the model's last forward pass."""
         recorded = self._recorded(batch)
-        return {k: v for k, v in recorded.items() if k != self.output_layer}
+        return {k: v for k, v in recorded.items() if k not in (self.output_layer, INPUT)}
 
     def _recorded(self, batch: Any = None) -> dict[str, Tensor]:
         """The same with the state of the output layer."""
@@ -235,7 +249,7 @@ class DeepDriftMonitor(Learning, Keeping):
             split = split_batch(batch, self._network, forward=self._forward)
             with self._quiet():
                 run(self._network, split, self._forward, self._sample_shape)
-        recorded = self._recorder.states.check()
+        recorded = self._recorder.with_input()
         self._say_what_is_read(batch is None)
         device = next(iter(recorded.values())).device  # a network may be spread over several
         return self._project({k: v.to(device) for k, v in recorded.items()})
@@ -303,7 +317,7 @@ class DeepDriftMonitor(Learning, Keeping):
         with self._lock:
             layers, fused = self._scorer.drift(states)
             if self._watch is None:
-                names = [k for k in states if k != self.output_layer]
+                names = [k for k in states if k not in (self.output_layer, INPUT)]
                 self._watch = Watch(names, self._drift_config)
             return self._watch.update(layers.tolist(), float(fused), step)
 
@@ -363,10 +377,13 @@ class DeepDriftMonitor(Learning, Keeping):
     def _new_scorer(self, alpha: float | None = None) -> StateScorer:
         old = self._scorer
         alpha = self.alpha if alpha is None else alpha
-        new = StateScorer(old.score_name, alpha, old.across_widths, old.output_layer)
+        new = StateScorer(
+            old.score_name, alpha, old.across_widths, old.output_layer, old.watch_input
+        )
         new.breaks = old.breaks
         return new
 
     def _project(self, states: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The states as the scores see them: wide ones projected, logits as they are."""
-        return {k: v if k == self.output_layer else self._projection(v) for k, v in states.items()}
+        """The states as the scores see them: wide ones projected, logits and input as they are."""
+        as_they_are = (self.output_layer, INPUT)
+        return {k: v if k in as_they_are else self._projection(v) for k, v in states.items()}

@@ -22,10 +22,11 @@ from deepdrift.errors import ReferenceFileError
 from deepdrift.monitor.weights import Sketch, other_weights
 from deepdrift.scores.chain import ChainSums
 from deepdrift.scores.distance import LayerDistance
+from deepdrift.states.inputs import INPUT
 from deepdrift.states.layers import find_layer
 from deepdrift.states.storage import read_tensors, write_tensors
 
-FORMAT = "deepdrift-reference-2"
+FORMAT = "deepdrift-reference-3"
 FIT, CALIBRATION = "fit:", "calibration:"  # what a shard was used for
 
 
@@ -40,6 +41,7 @@ class Fingerprint:
     n_channels: int | None
     score: str
     output_layer: str | None = None
+    input: bool = False
 
     @classmethod
     def of(cls, network: nn.Module, widths: Mapping[str, int], *setting: Any) -> Fingerprint:
@@ -78,6 +80,8 @@ class Reference:
         ``"second.<block>"``, each ``(n, K)``, or ``"velocity"`` ``(n,)``.
     output : LayerDistance or None
         Fitted sums of the output layer.
+    input : LayerDistance or None
+        Fitted sums of the statistics of the input.
     weights : dict
         Sketch of the model's weights (`deepdrift.monitor.weights`).
     shards : tuple of str
@@ -88,6 +92,7 @@ class Reference:
     sums: ChainSums | None = None
     calibration: dict[str, Tensor] = field(default_factory=dict)
     output: LayerDistance | None = None
+    input: LayerDistance | None = None
     weights: Sketch = field(default_factory=dict)
     shards: tuple[str, ...] = ()
 
@@ -157,6 +162,7 @@ class Reference:
             self.fingerprint,
             self.sums and other.sums and self.sums.merge(other.sums),
             output=self.output and other.output and self.output.merge(other.output),
+            input=self.input and other.input and self.input.merge(other.input),
             weights=self.weights,
             shards=tuple(s for s in (*self.shards, *other.shards) if s.startswith(FIT)),
         )
@@ -167,6 +173,8 @@ class Reference:
             tensors |= {f"sums.{k}": v for k, v in self.sums.to_tensors().items()}
         if self.output is not None:
             tensors |= {f"output.{k}": v for k, v in self.output.to_tensors().items()}
+        if self.input is not None:
+            tensors |= {f"input.{k}": v for k, v in self.input.to_tensors().items()}
         return tensors
 
     def save(self, path: str | os.PathLike[str], extra: dict[str, Any] | None = None) -> None:
@@ -222,12 +230,14 @@ class Reference:
         def part(prefix: str) -> dict[str, Tensor]:
             return {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
 
-        sums = output = None
+        sums = output = given = None
         if part("sums."):
             sums = ChainSums.from_tensors(part("sums."), list(fingerprint.layers))
         if part("output."):
             output = LayerDistance.from_tensors(part("output."), [fingerprint.output_layer])
-        return cls(fingerprint, sums, part("calibration."), output)
+        if part("input."):
+            given = LayerDistance.from_tensors(part("input."), [INPUT])
+        return cls(fingerprint, sums, part("calibration."), output, given)
 
 
 def shard_of(tensors: Mapping[str, Tensor], kind: str) -> str:

@@ -29,6 +29,7 @@ from deepdrift.scores.distance import LayerDistance, check_labels
 from deepdrift.scores.innovation import Innovation
 from deepdrift.scores.moments import finite_samples
 from deepdrift.scores.velocity import as_states, spatial_velocity
+from deepdrift.states.inputs import INPUT
 
 SCORES = {
     "fused": ("innovation", "distance"),
@@ -62,6 +63,9 @@ class StateScorer:
         labels, the relative distance of its state (`deepdrift.scores.distance`) is
         one more block, which counts as much as innovation and distance together. New classes of
         the same sort show there.
+    watch_input : bool
+        Whether statistics of the input (`deepdrift.states.inputs.input_statistics`), the state
+        named `deepdrift.states.inputs.INPUT`, are one more block of the score ``fused``.
 
     Examples
     --------
@@ -81,6 +85,7 @@ class StateScorer:
         alpha: float = 0.05,
         across_widths: str | None = None,
         output_layer: str | None = None,
+        watch_input: bool = False,
     ) -> None:
         if score not in SCORES:
             raise StateError(f"score: expected one of {', '.join(SCORES)}, got {score!r}")
@@ -88,12 +93,15 @@ class StateScorer:
         self.score_name, self.alpha, self.across_widths = score, float(alpha), across_widths
         if output_layer is not None and score != "fused":
             raise StateError(f"output_layer: only score='fused' has an output term, not {score!r}")
-        self.output_layer = output_layer
+        if watch_input and score != "fused":
+            raise StateError(f"watch_input: only score='fused' has an input term, not {score!r}")
+        self.output_layer, self.watch_input = output_layer, watch_input
         self.method = "conformal"
         self.widths: dict[str, int] = {}
         self.sums: ChainSums | None = None
         self.breaks: frozenset[str] = frozenset()  # layers that no step leads into
         self.output: LayerDistance | None = None
+        self.input: LayerDistance | None = None
         self._columns: ScoreColumns | None = None
         self.calibration_scores: dict[str, Tensor] = {}
         self.calibration: Calibration | None = None
@@ -131,21 +139,23 @@ class StateScorer:
         Labels count if every call brings them and if, at the end, there are `SAMPLES_PER_CLASS`
         per class on average; else all data form one class.
         """
-        states, output = self._split(as_states(states))
+        states, others = self._split(as_states(states))
         self._check_layers(states)
-        sums, known = self.sums, self.output
+        sums, known = self.sums, {"output": self.output, "input": self.input}
         if self._own_fit:  # what `calibrate` fitted for itself is no beginning
-            sums = known = None
+            sums, known = None, dict.fromkeys(known)
         else:
             self._check_widths(states)
         blocks = SCORES[self.score_name]
-        if output:
-            fresh = LayerDistance().fit(output, labels)
-            known = fresh if known is None else known.merge(fresh)
+        for name, state in others.items():
+            block = "input" if name == INPUT else "output"
+            fresh = LayerDistance().fit({name: state}, labels if block == "output" else None)
+            known[block] = fresh if known[block] is None else known[block].merge(fresh)
         if blocks:
             sums = ChainSums("innovation" in blocks, self.breaks) if sums is None else sums
             sums.add(states, labels if "distance" in blocks else None)
-        self.sums, self.output, self._columns = sums, known, None
+        self.sums, self.output, self.input = sums, known["output"], known["input"]
+        self._columns = None
         self.widths = {k: v.shape[1] for k, v in states.items()}
         self.calibration_scores, self.calibration, self._own_fit = {}, None, False
         return self
@@ -218,11 +228,11 @@ class StateScorer:
         return self._calibrated(stream, *parts[1:], method)
 
     def _normal_scores(self, states: States) -> Tensor:
-        layers, output = self._split(states)
+        layers, others = self._split(states)
         self._check_widths(layers)
         if self.score_name == "velocity":
             return self._peak_velocity(layers)
-        return self._matrix(layers | output)[0]
+        return self._matrix(layers | others)[0]
 
     def _calibrated(
         self, stream: ScoreStream, first: Tensor, second: Tensor, method: str
@@ -277,19 +287,21 @@ class StateScorer:
             iqr_threshold=cal.iqr_threshold(normal),
         )
         self.prepare()
-        output = {} if self.output is None else self.output.widths
-        if self.fitted and (self.output_layer is None or output):
+        widths = dict(self.widths)
+        for part in (self.output, self.input):
+            widths |= {} if part is None else part.widths
+        if self.fitted and (self.output_layer is None or self.output is not None):
             # once through, so that the first sample pays for nothing
-            self.read(
-                {k: torch.zeros(1, d, device="cpu") for k, d in (self.widths | output).items()}
-            )
+            self.read({k: torch.zeros(1, d, device="cpu") for k, d in widths.items()})
         return self.calibration
 
     def prepare(self) -> None:
         """Solve for what reading needs, unless it is done: then the first read costs no more."""
         if self._columns is None and self.fitted:
             wanted = SCORES[self.score_name]
-            self._columns = ScoreColumns(self.sums, self.output, wanted, len(self.widths))
+            self._columns = ScoreColumns(
+                self.sums, self.output, self.input, wanted, len(self.widths)
+            )
 
     def read(self, states: States) -> Reading:
         """Scores, p-values and decisions for states ``(N, D_l)`` of the calibrated layers.
@@ -391,24 +403,29 @@ class StateScorer:
         return 4 if own_fit else 2
 
     def _split(self, states: States) -> tuple[States, States]:
-        """The watched layers, and the output layer if there is one."""
-        name = self.output_layer
-        if name is None:
+        """The watched layers, and beside them the output layer and the input if there are such."""
+        others = {}
+        if self.output_layer is not None:
+            others[self.output_layer] = "pass output_layer=None if the model does not run it"
+        if self.watch_input:
+            others[INPUT] = "watch_input=False leaves it out"
+        elif not others:
             return states, {}
-        if name not in states:
-            raise StateError(
-                f"states: expected the output layer {name!r} among them, got {list(states)}; "
-                "pass output_layer=None if the model does not run it"
-            )
-        return {k: v for k, v in states.items() if k != name}, {name: states[name]}
+        for name, remedy in others.items():
+            if name not in states:
+                raise StateError(
+                    f"states: expected {name!r} among them, got {list(states)}; {remedy}"
+                )
+        layers = {k: v for k, v in states.items() if k not in others}
+        return layers, {k: states[k] for k in others}
 
     def _checked(self, states: States) -> States:
-        """States of the calibrated layers, then that of the output layer; at least one sample."""
-        layers, output = self._split(as_states(states))
+        """States of the calibrated layers, then output layer and input; at least one sample."""
+        layers, others = self._split(as_states(states))
         self._check_widths(layers)
         if not len(next(iter(layers.values()))):
             raise StateError("batch: expected at least one sample, got none")
-        return layers | output if output else layers
+        return layers | others if others else layers
 
     def _matrix(self, states: States) -> tuple[Tensor, bool]:
         """Scores ``(N, K)``, and whether all states, in the order of `_checked`, are finite."""
@@ -416,7 +433,7 @@ class StateScorer:
         return self._columns.read(list(states.values()))
 
     def _peak_velocity(self, states: States) -> Tensor:
-        layers = {k: states[k] for k in states if k != self.output_layer}
+        layers, _ = self._split(states)
         return spatial_velocity(layers, self.across_widths).amax(dim=1).double().cpu()
 
     def _check_layers(self, states: States) -> None:

@@ -48,10 +48,8 @@ class Plan:
         Of states 0, 1, ...; may be empty.
     steps : sequence of StepMap
         From state 0 to 1, 1 to 2, ...; may be empty.
-    extra : sequence of DistanceMap
-        Of the state after the layers.
-    n_layers : int
-        Number of layers, the state of ``extra`` not counted.
+    extra : sequence of (int, DistanceMap)
+        Further distances, each with the number of its state.
     targets : sequence of int, optional
         State that each step leads into, from the one before; by default 1, 2, ...
 
@@ -60,7 +58,7 @@ class Plan:
     >>> from deepdrift.scores.chain import ChainSums
     >>> g = torch.Generator().manual_seed(0)
     >>> a, b = torch.randn(50, 2, generator=g), torch.randn(50, 3, generator=g)
-    >>> plan = Plan(*ChainSums().add([a, b]).maps(), n_layers=2)
+    >>> plan = Plan(*ChainSums().add([a, b]).maps())
     >>> plan.squared([a, b]).shape  # the step, and the distance of two layers
     torch.Size([50, 3])
     """
@@ -69,15 +67,14 @@ class Plan:
         self,
         distances: Sequence[DistanceMap],
         steps: Sequence[StepMap],
-        extra: Sequence[DistanceMap] = (),
+        extra: Sequence[tuple[int, DistanceMap]] = (),
         *,
-        n_layers: int,
         targets: Sequence[int] | None = None,
     ) -> None:
         into = range(1, len(steps) + 1) if targets is None else targets
         jobs = [_Job(step, (i - 1, i)) for i, step in zip(into, steps, strict=True)]
         jobs += [_Job(part, (i,)) for i, part in enumerate(distances)]
-        jobs += [_Job(part, (n_layers,)) for part in extra]
+        jobs += [_Job(part, (i,)) for i, part in extra]
         self._jobs = jobs
         self._laid_out: _LaidOut | None = None
 

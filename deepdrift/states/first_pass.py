@@ -39,7 +39,7 @@ class FirstPass(StateReader):
             return  # the pass broke off
         orientation = probe.orientation(current.shape)
         if orientation == "time":
-            current.rows = current.shape[1]
+            current.rows, current.input = current.shape[1], None
         tie = self._settle(current, probe, orientation)
         with self._lock:
             if tie or not self._probes:

@@ -21,6 +21,7 @@ from deepdrift.states import padding
 from deepdrift.states.blocks import auto_layers, parts
 from deepdrift.states.first_pass import FirstPass
 from deepdrift.states.forward import unwrap
+from deepdrift.states.inputs import INPUT, find_input, input_statistics
 from deepdrift.states.layers import as_names, find_layer, refuse_twins, remove_hooks
 from deepdrift.states.passes import States, ancestors
 from deepdrift.states.pooling import (
@@ -66,6 +67,8 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
         corrects: ``recorder.output`` then names the linear layer whose numbers the model returned.
     check_rows : bool
         Whether the inputs of a pass say how many samples there are.
+    inputs : bool
+        Whether `input_statistics` of what the model is given are kept; see `with_input`.
     """
 
     def __init__(
@@ -79,6 +82,7 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
         output: str | None = None,
         find_output: bool = False,
         check_rows: bool = True,
+        inputs: bool = False,
     ) -> None:
         network = unwrap(model)
         names = as_names(auto_layers(network) if layers is None else layers)
@@ -87,7 +91,7 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
         modules = {name: find_layer(network, name) for name in watched}
         refuse_twins(modules)
         super().__init__(network, watched, pooling, layout, check_rows)
-        self._mask = mask
+        self._mask, self.inputs = mask, inputs
         self.states = States(watched)
         self._handles: list[RemovableHandle] = []
         self._by_layer: dict[str, RemovableHandle] = {}
@@ -150,6 +154,23 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
         """Whether the hooks are gone."""
         return not self._finalizer.alive
 
+    def with_input(self) -> dict[str, Tensor]:
+        """The states of the last pass, and under `INPUT` the statistics of what went in.
+
+        Without these if they are not wanted or not defined, or if the model turns its inputs into
+        another number of samples.
+
+        Raises
+        ------
+        StateError
+            As `States.check`.
+        """
+        states, current = dict(self.states.check()), self.states.current()
+        given = None if current is None else current.input
+        if given is not None and len(given) == len(next(iter(states.values()))):
+            states[INPUT] = given
+        return states
+
     def drop(self, names: Sequence[str]) -> None:
         """Watch these layers no longer."""
         for name in names:
@@ -197,6 +218,9 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
                 current.rows, current.shape = padding.count_rows(args, kwargs)
                 if self._orientation == "time":
                     current.rows = current.shape[1]
+                if self.inputs and self._orientation != "time":
+                    given = find_input(args, kwargs, current.rows)
+                    current.input = None if given is None else input_statistics(given)
                 if not torch.compiler.is_compiling() and self._probes:
                     current.probe = Probe([*args, *kwargs.values()])
                 current.given = padding.given_mask(self._mask, args, kwargs)

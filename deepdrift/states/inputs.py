@@ -82,7 +82,7 @@ def input_statistics(x: Tensor) -> Tensor:
 
 def has_statistics(x: Any) -> bool:
     """Whether `input_statistics` is defined: floating point with a batch axis, or bytes."""
-    if not isinstance(x, Tensor) or x.is_nested or x.ndim < 2 or x.numel() == 0:
+    if not isinstance(x, Tensor) or x.is_nested or x.ndim < 2 or 0 in x.shape[1:]:
         return False
     return x.is_floating_point() or (x.dtype == torch.uint8 and x.ndim >= 3)
 

@@ -44,6 +44,7 @@ class Pass:
         self.unread = 1 if previous is None else previous.unread + 1  # passes since a reading
         self.rows: int | None = None  # samples in the inputs
         self.shape: tuple[int, ...] = ()  # of the input that says it
+        self.input: Tensor | None = None  # its statistics, where they are wanted and defined
         self.given: Tensor | None = None  # mask that the user named or computed
         self.masks: dict[str, Tensor | None] = {}  # module that takes a mask -> what it got
         self.lengths: Tensor | None = None  # of packed sequences on the way

@@ -137,7 +137,7 @@ def test_a_bad_logit_is_never_healthy_and_a_missing_one_is_named():
     assert reading.invalid_layers == ("logits",)
     assert not reading.flagged[[0, 1, 3, 4]].all()
     assert scorer.drift_per_sample(query)[1][2] == math.inf
-    with pytest.raises(StateError, match="expected the output layer 'logits'"):
+    with pytest.raises(StateError, match="expected 'logits' among them"):
         scorer.read({k: query[k] for k in ("a", "b")})
 
 

@@ -131,10 +131,10 @@ def test_truncated_missing_and_foreign_files_are_refused(tmp_path):
         Reference.load(path)
     from safetensors.torch import save_file
 
-    for name in (None, "deepdrift-reference-1", "deepdrift-reference-99"):
+    for name in (None, "deepdrift-reference-2", "deepdrift-reference-99"):
         metadata = name and {"deepdrift": json.dumps({"format": name})}
         save_file({"x": torch.zeros(2)}, path, metadata=metadata)
-        with pytest.raises(ReferenceFileError, match="expected 'deepdrift-reference-2'") as caught:
+        with pytest.raises(ReferenceFileError, match="expected 'deepdrift-reference-3'") as caught:
             Reference.load(path)
         assert ("calibrate again" in str(caught.value)) == (name is not None)
 

@@ -38,7 +38,7 @@ MIXTURES = [
 def test_columns_are_what_the_stand_alone_scores_say(widths, n_classes):
     fit, new = chain(900, widths), chain(40, widths, seed=7)
     labels = None if n_classes is None else torch.arange(900) % n_classes
-    plan = Plan(*ChainSums().add(fit, labels).maps(), n_layers=len(widths))
+    plan = Plan(*ChainSums().add(fit, labels).maps())
     expected = LayerDistance().fit(fit, labels).score(new)
     if len(widths) > 1:
         expected = torch.cat([Innovation().fit(fit).score(new), expected], dim=1)
@@ -51,7 +51,7 @@ def test_columns_are_what_the_stand_alone_scores_say(widths, n_classes):
 def test_many_classes_take_the_way_that_needs_no_memory():
     fit, new = chain(4000, [40, 60]), chain(300, [40, 60], seed=7)
     labels = torch.arange(4000) % 400
-    plan = Plan(*ChainSums().add(fit, labels).maps(), n_layers=2)
+    plan = Plan(*ChainSums().add(fit, labels).maps())
     together = plan.squared(new)
     one = torch.cat([plan.squared([z[i : i + 1] for z in new]) for i in range(300)])
     assert torch.allclose(one, together, rtol=3e-6)
@@ -65,20 +65,20 @@ def test_parts_of_a_plan(widths):
     logits, labels = normal(900, 3, seed=90), torch.arange(900) % 3
     inner = LayerDistance().fit([logits], labels)
     extra = [part.maps()[0] for part in (inner, inner.pooled())]
-    whole = Plan(distances, steps, extra, n_layers=3).squared([*new, logits[:5]])
+    whole = Plan(distances, steps, [(3, part) for part in extra]).squared([*new, logits[:5]])
     assert torch.allclose(whole[:, 5:6], inner.score([logits[:5]]), rtol=3e-6)
     assert torch.allclose(whole[:, 6:], inner.pooled().score([logits[:5]]), rtol=3e-6)
-    without = Plan(distances, steps, n_layers=3).squared(new)
+    without = Plan(distances, steps).squared(new)
     assert torch.allclose(without, whole[:, :5], rtol=3e-6)
-    assert torch.allclose(Plan([], steps, n_layers=3).squared(new), without[:, :2], rtol=3e-6)
-    assert torch.allclose(Plan(distances, [], n_layers=3).squared(new), without[:, 2:], rtol=3e-6)
-    assert Plan([], [], n_layers=3).squared(new).shape == (5, 0)
+    assert torch.allclose(Plan([], steps).squared(new), without[:, :2], rtol=3e-6)
+    assert torch.allclose(Plan(distances, []).squared(new), without[:, 2:], rtol=3e-6)
+    assert Plan([], []).squared(new).shape == (5, 0)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf"), 1e30])
 @pytest.mark.parametrize("widths", [[6, 5, 4], [6, 400, 4], [6, 700, 4], [400, 400, 400]], ids=str)
 def test_a_bad_number_spoils_its_own_columns_only(bad, widths):
-    plan = Plan(*ChainSums().add(chain(900, widths)).maps(), n_layers=3)
+    plan = Plan(*ChainSums().add(chain(900, widths)).maps())
     new = chain(5, widths, seed=7)
     before = plan.squared(new)
     new[2][3, 1] = bad
@@ -92,5 +92,5 @@ def test_a_bad_number_spoils_its_own_columns_only(bad, widths):
 
 def test_states_of_half_precision_are_taken():
     fit, new = chain(900, [6, 5]), [z.half() for z in chain(5, [6, 5], seed=7)]
-    plan = Plan(*ChainSums().add(fit).maps(), n_layers=2)
+    plan = Plan(*ChainSums().add(fit).maps())
     assert torch.equal(plan.squared(new), plan.squared([z.float() for z in new]))
