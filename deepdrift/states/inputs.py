@@ -61,6 +61,8 @@ def input_statistics(x: Tensor) -> Tensor:
         raise StateError(f"x: expected floating-point numbers (N, ...) or images, got {kind}")
     x = x.detach()
     axes = _axes(tuple(x.shape))
+    if not len(x):
+        return torch.zeros(0, len(axes) + 2 + bool(axes), device=x.device)
     thin = {
         axis: -(-x.shape[axis] // _PLACES) if x.shape[axis] > 2 * _PLACES else 1 for axis in axes
     }
