@@ -114,7 +114,7 @@ class Drift:
             len(next(iter(blocks.values()))), self._n_layers, dtype=torch.float64, device="cpu"
         )
         for name, scores in blocks.items():
-            if name == "output":  # counts in the fused score alone
+            if name not in ("innovation", "distance"):  # count in the fused score alone
                 continue
             p = self._fusion.layer_p_values(name, scores)
             part = self._fusion.layer_evidence(name, scores, p)

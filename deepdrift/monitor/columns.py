@@ -11,7 +11,7 @@ from deepdrift.scores.chain import ChainSums
 from deepdrift.scores.distance import LayerDistance
 from deepdrift.scores.plan import Plan
 
-BLOCKS = ("innovation", "distance", "output", "input")
+BLOCKS = ("innovation", "distance", "relative", "output", "input")
 
 
 class ScoreColumns:
@@ -26,7 +26,8 @@ class ScoreColumns:
     given : LayerDistance or None
         Of the statistics of the input.
     wanted : sequence of str
-        Of "innovation" and "distance": what is taken of the layers.
+        Of "innovation", "distance" and "relative": what is taken of the layers; the last needs
+        labels.
     n_layers : int
 
     Examples
@@ -47,24 +48,40 @@ class ScoreColumns:
         wanted: tuple[str, ...],
         n_layers: int,
     ) -> None:
-        distances, steps, extra = [], [], []
+        distances, steps, pooled = [], [], []
         if sums is not None:
             distances, steps = sums.maps(with_distances="distance" in wanted)
-        has_output = output is not None and output.n_classes > 1
+            if "relative" in wanted and sums.labels is not None:
+                pooled = sums.pooled_maps()
+        extra, has_output = list(enumerate(pooled)), output is not None and output.n_classes > 1
         if has_output:
-            extra = [(n_layers, part.maps()[0]) for part in (output, output.pooled())]
+            extra += [(n_layers, part.maps()[0]) for part in (output, output.pooled())]
         if given is not None:
             extra.append((n_layers + (output is not None), given.maps()[0]))
-        self._places, start = {}, 0
-        widths = len(steps), len(distances), int(has_output), int(given is not None)
-        for name, width in zip(BLOCKS, widths, strict=True):
-            if width:
-                self._places[name] = slice(start, start + width)
-            start += width
         self._n_layers = n_layers
         targets = None if sums is None else sums.targets
         self._plan = Plan(distances, steps, extra, targets=targets)
         self._plan.lay_out(torch.device("cpu"))
+
+        # columns of the plan: steps, distances, to the whole, output, to its whole, input
+        first, whole = len(steps), len(steps) + len(distances)
+        end = whole + len(pooled)
+        taken = {
+            "innovation": range(first),
+            "distance": range(first, whole),
+            "relative": range(first, first + len(pooled)),
+            "output": range(end, end + has_output),
+            "input": range(end + 2 * has_output, end + 2 * has_output + (given is not None)),
+        }
+        self._places, start = {}, 0
+        for name in BLOCKS:
+            if taken[name]:
+                self._places[name] = slice(start, start + len(taken[name]))
+            start += len(taken[name])
+        self._taken = torch.tensor([k for name in BLOCKS for k in taken[name]], device="cpu")
+        minus = [*range(whole, end), *range(end + 1, end + 1 + has_output)]
+        self._minus = torch.tensor(minus, dtype=torch.int64, device="cpu")
+        self._relative = slice(whole, whole + len(minus))
 
     def read(self, states: list[Tensor]) -> tuple[Tensor, bool]:
         """Scores ``(N, K)``, float64, and whether all of the states are known to be finite.
@@ -82,12 +99,15 @@ class ScoreColumns:
             found, finite = self._plan.read(states)
         if "output" not in self._places:
             spare = states[self._n_layers :]  # an output layer that no score reads
-            return found, finite and all(math.isfinite(v.sum()) for v in spare)
-        at = self._places["output"].start
-        relative = found[:, at : at + 1] - found[:, at + 1 : at + 2]
-        if not finite:  # infinite where it cannot be computed
-            relative = relative.nan_to_num(math.inf, math.inf, -math.inf)
-        return torch.cat([found[:, :at], relative, found[:, at + 2 :]], dim=1), finite
+            finite = finite and all(math.isfinite(v.sum()) for v in spare)
+        if len(self._minus):
+            taken = found[:, self._taken]
+            taken[:, self._relative] -= found[:, self._minus]
+            if not finite:  # infinite where it cannot be computed
+                relative = taken[:, self._relative]
+                taken[:, self._relative] = relative.nan_to_num(math.inf, math.inf, -math.inf)
+            found = taken
+        return found, finite
 
     def blocks(self, matrix: Tensor) -> dict[str, Tensor]:
         """The columns of each block, by name."""

@@ -67,7 +67,8 @@ class Reading:
         The decision at the calibrated threshold.
     blocks : dict of str to Tensor
         Per-layer scores behind the score: ``innovation``, a column per step (see `steps`),
-        ``distance (N, L)``, and ``output (N, 1)`` where a labelled output layer is watched.
+        ``distance (N, L)``; with labels ``relative (N, L)``, and ``output (N, 1)`` where an output
+        layer is watched; ``input (N, 1)`` where the input is.
     layer_p_values : dict of str to Tensor
         Conformal p-values of ``blocks``.
     invalid_layers : tuple of str
@@ -101,7 +102,11 @@ class Reading:
             return self.invalid_layers[0]
         means = {}
         for block, p in self.layer_p_values.items():
-            names = {"innovation": self.steps, "output": ["relative distance"]}
+            names = {
+                "innovation": self.steps,
+                "output": ["relative distance"],
+                "input": ["statistics"],
+            }
             means |= {
                 f"{block} {k}": v
                 for k, v in zip(

@@ -32,13 +32,13 @@ from deepdrift.scores.velocity import as_states, spatial_velocity
 from deepdrift.states.inputs import INPUT
 
 SCORES = {
-    "fused": ("innovation", "distance"),
+    "fused": ("innovation", "distance", "relative"),
     "innovation": ("innovation",),
     "distance": ("distance",),
     "velocity": (),
 }
-# What the output says counts as much as innovation and distance, which see the layers, together.
-BLOCK_WEIGHTS = {"output": 2.0}
+# What the output says counts as much as the three blocks of the layers together.
+BLOCK_WEIGHTS = {"output": 3.0, "input": 2.0}
 METHODS = ("conformal", "quantile", "iqr")
 SAMPLES_PER_CLASS = 5  # with fewer labelled samples than this, class means are noise
 _ROWS = 4096  # samples that are copied at one time
@@ -52,8 +52,8 @@ class StateScorer:
     Parameters
     ----------
     score : {"fused", "innovation", "distance", "velocity"}
-        ``fused`` combines innovation and layer distance (`deepdrift.evidence.fusion`); with one
-        layer it is the distance. ``velocity`` is the raw peak spatial velocity, judged two-sidedly.
+        ``fused`` combines innovation, layer distance and, with labels, relative distance
+        (`deepdrift.evidence.fusion`). ``velocity`` is the raw peak spatial velocity, judged two-sidedly.
     alpha : float
         False-alarm rate per sample that the threshold promises.
     across_widths : {None, "norm"}
@@ -61,8 +61,8 @@ class StateScorer:
     output_layer : str, optional
         Layer that holds the logits of a classifier. It is no link of the chain; with ``fused`` and
         labels, the relative distance of its state (`deepdrift.scores.distance`) is
-        one more block, which counts as much as innovation and distance together. New classes of
-        the same sort show there.
+        one more block, which counts as much as those of the layers together. New classes of the
+        same sort show there.
     watch_input : bool
         Whether statistics of the input (`deepdrift.states.inputs.input_statistics`), the state
         named `deepdrift.states.inputs.INPUT`, are one more block of the score ``fused``.

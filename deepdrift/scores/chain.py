@@ -269,6 +269,12 @@ class ChainSums:
             before = mean, covariance
         return distances, steps
 
+    def pooled_maps(self) -> list[DistanceMap]:
+        """Distance map of every layer as if all data were one class."""
+        counts = torch.tensor([self.n], device="cpu")
+        layers = self._layers.values()
+        return [distance_map(counts, v.mean(self.n)[None], v.comoment(self.n)) for v in layers]
+
     def _cross_covariance(self, i: int) -> Tensor:
         source, target = list(self._layers.values())[i - 1 : i + 1]
         shift = torch.outer(source.total, target.total / self.n)

@@ -95,7 +95,7 @@ def test_the_output_term_sees_what_the_layers_do_not():
     with_output.calibrate(calibration)
     strange, _ = states(1000, 2, shift=0.9)  # all logits alike: no class fits
     reading = with_output.read(strange)
-    assert list(reading.blocks) == ["innovation", "distance", "output"]
+    assert list(reading.blocks) == ["innovation", "distance", "relative", "output"]
     assert reading.blocks["output"].shape == (1000, 1)
     share = reading.flagged.double().mean()
     assert plain.read({k: strange[k] for k in hidden}).flagged.double().mean() < 0.1
