@@ -3,8 +3,10 @@
 Three steps, each a comparison with normal data (two halves of a calibration set):
 
 1. every layer: conformal p-value against the first half;
-2. every block of layers: Fisher's ``-2 sum log p``, turned into a p-value on the second half,
-   because layers are dependent and the textbook chi-squared law does not hold;
+2. every block of layers: Fisher's ``-2 sum log p``, over all its layers or over those of the
+   smallest p-values only (rank truncated product; Dudbridge and Koeleman, Genetic Epidemiology 25,
+   2003), turned into a p-value on the second half, because layers are dependent and no textbook
+   law of these sums holds;
 3. the blocks: Fisher's statistic again, weighted (Good, Journal of the Royal Statistical Society
    B 17, 1955), judged on the second half.
 
@@ -49,11 +51,17 @@ class Fusion:
         Block name -> scores ``(n, K_block)`` of the two calibration halves, all finite.
     weights : mapping of str to float, optional
         How much a block counts; 1 where nothing is said.
+    n_smallest : int, optional
+        How many layers of a block speak: those with the most evidence, that is the smallest
+        p-values. A block of fewer layers uses all. ``None``: all layers of every block. Few find
+        what shows in one layer only, and healthy layers then do not outvote it; many find what
+        shows a little everywhere.
 
     Raises
     ------
     CalibrationError
-        If a half is empty or not finite, or if the halves name different blocks.
+        If a half is empty or not finite, if the halves name different blocks, or if
+        ``n_smallest`` is no whole number from 1 on.
 
     Examples
     --------
@@ -63,10 +71,24 @@ class Fusion:
     >>> fusion = Fusion(half, half)
     >>> fusion.p_values(fusion.score({"layer": torch.tensor([[0.0], [8.5], [99.0]])})).tolist()
     [1.0, 0.2, 0.1]
+
+    Two layers: 8.5 has one normal score of nine above it, p = 2 / 10; 0 has all, p = 1. Then 5.5,
+    p = 5 / 10, beside 8.5: two layers add up ``-2 log 0.2 - 2 log 0.5``, the smallest says no more.
+
+    >>> half = {"layers": torch.arange(1.0, 10.0)[:, None].expand(9, 2)}
+    >>> new = {"layers": torch.tensor([[8.5, 0.0], [8.5, 5.5]])}
+    >>> Fusion(half, half).score(new).round(decimals=3).tolist()
+    [3.219, 4.605]
+    >>> Fusion(half, half, n_smallest=1).score(new).round(decimals=3).tolist()
+    [3.219, 3.219]
     """
 
     def __init__(
-        self, first: Blocks, second: Blocks, weights: Mapping[str, float] | None = None
+        self,
+        first: Blocks,
+        second: Blocks,
+        weights: Mapping[str, float] | None = None,
+        n_smallest: int | None = None,
     ) -> None:
         if list(first) != list(second) or not first:
             raise CalibrationError(
@@ -88,7 +110,15 @@ class Fusion:
                 f"first, second: expected as many samples in every block, got {sizes[0]} in the "
                 f"first half and {sizes[1]} in the second"
             )
+        if n_smallest is not None and not (isinstance(n_smallest, int) and n_smallest >= 1):
+            raise CalibrationError(
+                f"n_smallest: expected a whole number of layers, 1 or more, or None for all, got "
+                f"{n_smallest!r}"
+            )
         widths = [block.shape[1] for block in halves[0]]
+        self._n_smallest = None
+        if n_smallest is not None and n_smallest < max(widths):
+            self._n_smallest = int(n_smallest)
         ends = torch.tensor(widths, device="cpu").cumsum(0).tolist()
         self._columns = {
             name: slice(end - width, end)
@@ -130,6 +160,7 @@ class Fusion:
             self._blocks,
             self._weights,
             self.normal_scores,
+            self._n_smallest,
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -204,12 +235,18 @@ class Fusion:
         return -2 * p.log() + 2 * self._exponent[columns] * ratio.clamp(min=1).log()
 
     def _statistics(self, scores: Tensor, p: Tensor, finite: bool) -> Tensor:
-        """Sum of the evidence of the layers of each block, ``(N, B)``."""
+        """Sum of the evidence of the layers that speak for each block, ``(N, B)``."""
         evidence = self._evidence(scores, p, finite)
-        if finite:
+        if finite and self._n_smallest is None:
             return _rounded(evidence @ self._membership)
-        sums = [evidence[:, columns].sum(dim=1) for columns in self._columns.values()]
+        sums = [self._loudest(evidence[:, columns]) for columns in self._columns.values()]
         return _rounded(torch.stack(sums, dim=1))  # where zero times infinity is no number
+
+    def _loudest(self, evidence: Tensor) -> Tensor:
+        """Sum of the largest `n_smallest` of the layers of one block, ``(N,)``."""
+        if self._n_smallest is not None and self._n_smallest < evidence.shape[1]:
+            evidence = evidence.topk(self._n_smallest, dim=1).values
+        return evidence.sum(dim=1)
 
     def _block_p(self, statistics: Tensor, finite: bool) -> Tensor:
         p = self._block_steps[torch.searchsorted(self._blocks, statistics.T.contiguous())].T

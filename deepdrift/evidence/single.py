@@ -31,6 +31,8 @@ class SingleSample:
     weights : Tensor, shape (B,)
     normal : Tensor, shape (m,)
         Sorted combined scores.
+    n_smallest : int, optional
+        How many layers of a block speak; ``None`` for all.
 
     Examples
     --------
@@ -52,6 +54,7 @@ class SingleSample:
         blocks: Tensor,
         weights: Tensor,
         normal: Tensor,
+        n_smallest: int | None = None,
     ) -> None:
         self._layers, self._blocks = _rows(layers), _rows(blocks)
         self._normal = _rows(normal[None])[0]
@@ -59,6 +62,7 @@ class SingleSample:
         self._n, self._m = layers.shape[1], len(normal)
         self._layer_bits, self._block_bits = (_bits(n) for n in (self._n, self._m))
         self._ends, self._weights = list(ends), weights.tolist()
+        self._n_smallest = n_smallest
         top = blocks[:, -1].tolist()
         self._top = top if self._m > 1 else [math.inf] * len(top)
 
@@ -79,7 +83,10 @@ class SingleSample:
                 evidence[k] += 2 * exponent * math.log(scores[k] / largest)
         statistics, start = [], 0
         for end in self._ends:
-            statistics.append(_rounded(sum(evidence[start:end])))
+            block = evidence[start:end]
+            if self._n_smallest is not None:
+                block = sorted(block, reverse=True)[: self._n_smallest]
+            statistics.append(_rounded(sum(block)))
             start = end
         score = statistics[0]
         if len(statistics) > 1:

@@ -39,6 +39,7 @@ SCORES = {
 }
 # What the output says counts as much as the three blocks of the layers together.
 BLOCK_WEIGHTS = {"output": 3.0, "input": 2.0}
+N_SMALLEST = 2  # layers of a block that speak, those of the smallest p-values
 METHODS = ("conformal", "quantile", "iqr")
 SAMPLES_PER_CLASS = 5  # with fewer labelled samples than this, class means are noise
 _ROWS = 4096  # samples that are copied at one time
@@ -257,7 +258,7 @@ class StateScorer:
                 {k: scores[f"{half}.{k}"] for k in BLOCKS if f"{half}.{k}" in scores}
                 for half in ("first", "second")
             )
-            fusion = Fusion(first, second, BLOCK_WEIGHTS)
+            fusion = Fusion(first, second, BLOCK_WEIGHTS, N_SMALLEST)
             normal = fusion.normal_scores
             drift = Drift(fusion, second, len(self.widths), self._targets)
         threshold = {

@@ -23,7 +23,7 @@ def dependent(n, generator):
     return {"innovation": layers[:, :2], "distance": layers[:, 2:]}
 
 
-def by_counting(first, second, new):
+def by_counting(first, second, new, n_smallest=None):
     """The three steps of the docstring in plain loops, for one new sample."""
     close = 1e-8  # sums of the same logarithms in another order are ties
 
@@ -35,7 +35,8 @@ def by_counting(first, second, new):
 
     def statistic(block, sample):
         columns = list(zip(*first[block], strict=True))
-        return math.fsum(map(layer_evidence, columns, sample))
+        evidence = sorted(map(layer_evidence, columns, sample), reverse=True)
+        return math.fsum(evidence[:n_smallest])
 
     def evidence(count, n, value, others):
         return -2 * math.log(count / (n + 1)) + max(0, value - max(others))
@@ -52,15 +53,16 @@ def by_counting(first, second, new):
     return score, (1 + sum(v >= score - close for v in normal)) / (n + 1)
 
 
-def test_against_plain_loops():
+@pytest.mark.parametrize("n_smallest", [None, 1, 2, 3])
+def test_against_plain_loops(n_smallest):
     generator = torch.Generator().manual_seed(0)
     first, second, new = (dependent(n, generator) for n in (23, 31, 40))
-    fusion = Fusion(first, second)
+    fusion = Fusion(first, second, n_smallest=n_smallest)
     scores = fusion.score(new)
     p_values = fusion.p_values(scores)
     lists = [{k: v.tolist() for k, v in part.items()} for part in (first, second)]
     for i in range(40):
-        score, p = by_counting(*lists, {k: v[i].tolist() for k, v in new.items()})
+        score, p = by_counting(*lists, {k: v[i].tolist() for k, v in new.items()}, n_smallest)
         assert scores[i].item() == pytest.approx(score, rel=1e-9, abs=2e-9)
         assert p_values[i].item() == pytest.approx(p, rel=1e-9)
 
@@ -68,8 +70,9 @@ def test_against_plain_loops():
 class BlockByBlock:
     """The same fusion as it was written first: one block after the other, no shared matrices."""
 
-    def __init__(self, first, second, weights):
+    def __init__(self, first, second, weights, n_smallest):
         self.weights, self.layers, self.tails, self.blocks = weights, {}, {}, {}
+        self.n_smallest = n_smallest
         evidence = {}
         for name in first:
             theirs = second[name].double()
@@ -90,7 +93,8 @@ class BlockByBlock:
         p, (largest, exponent) = conformal_p_values(self.layers[name], scores), self.tails[name]
         ratio = scores.double().nan_to_num(0.0, 0.0, 0.0) / largest
         parts = -2 * p.log() + 2 * exponent * ratio.clamp(min=1).log()
-        return parts.sum(dim=1).round(decimals=9)
+        loudest = parts.sort(dim=1, descending=True).values[:, : self.n_smallest]
+        return loudest.sum(dim=1).round(decimals=9)
 
     def combine(self, evidence):
         if len(evidence) == 1:
@@ -112,7 +116,8 @@ class BlockByBlock:
 @pytest.mark.parametrize("n_blocks", [1, 2, 3])
 @pytest.mark.parametrize("n", [1, 2, 7, 250])
 @pytest.mark.parametrize("kind", ["normal", "tied", "silent", "bad"])
-def test_one_matrix_for_all_blocks_gives_the_same_numbers(n_blocks, n, kind):
+@pytest.mark.parametrize("n_smallest", [None, 1, 2, 9])
+def test_one_matrix_for_all_blocks_gives_the_same_numbers(n_blocks, n, kind, n_smallest):
     generator = torch.Generator().manual_seed(n)
 
     def blocks(n):
@@ -129,7 +134,7 @@ def test_one_matrix_for_all_blocks_gives_the_same_numbers(n_blocks, n, kind):
         for i, bad in enumerate((math.nan, math.inf, -math.inf)):
             new["innovation"][3 * i, 1] = bad
     weights = {"output": 2.0}
-    one, other = Fusion(first, second, weights), BlockByBlock(first, second, weights)
+    one, other = (f(first, second, weights, n_smallest) for f in (Fusion, BlockByBlock))
     assert torch.equal(one.normal_scores, other.normal_scores)
     expected = other.score(new)
     p_values = conformal_p_values(other.normal_scores, expected)
@@ -166,8 +171,9 @@ def test_level_by_enumeration(n):
             assert np.mean(np.array(p) <= alpha + 1e-12) <= alpha + 1e-12
 
 
+@pytest.mark.parametrize("n_smallest", [None, 1])
 @pytest.mark.parametrize("n_blocks", [1, 2])
-def test_level_over_many_null_data_sets(n_blocks):
+def test_level_over_many_null_data_sets(n_blocks, n_smallest):
     """One new sample per data set: the rejections are independent, so binomial limits hold.
 
     Never above the stated rate (validity), and not far below it (some use).
@@ -177,7 +183,7 @@ def test_level_over_many_null_data_sets(n_blocks):
     for _ in range(repeats):
         parts = [dependent(n, generator) for n in (99, 99, 1)]
         first, second, new = ({k: v[k] for k in list(v)[:n_blocks]} for v in parts)
-        fusion = Fusion(first, second)
+        fusion = Fusion(first, second, n_smallest=n_smallest)
         p.append(fusion.p_values(fusion.score(new)).item())
     p = np.array(p)
     for alpha in RATES:
@@ -318,17 +324,53 @@ def test_known_layer_p_values_need_not_be_counted_again():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("n_blocks", [1, 2])
-def test_one_bad_layer_score_makes_its_sample_infinite(bad, n_blocks):
+@pytest.mark.parametrize("n_smallest", [None, 1])
+def test_one_bad_layer_score_makes_its_sample_infinite(bad, n_blocks, n_smallest):
     generator = torch.Generator().manual_seed(7)
     first, second, new = (dependent(n, generator) for n in (40, 50, 5))
     keep = list(first)[:n_blocks]
     first, second, new = ({k: part[k].clone() for k in keep} for part in (first, second, new))
-    fusion = Fusion(first, second)
+    fusion = Fusion(first, second, n_smallest=n_smallest)
     new["innovation"][3, 1] = bad
     scores = fusion.score(new)
     assert scores[3] == math.inf
     assert fusion.p_values(scores)[3] == 0
     assert bool(scores[[0, 1, 2, 4]].isfinite().all())
+
+
+def test_the_smallest_p_values_speak_by_hand():
+    """Nine normal scores 1 to 9 in three layers: 9.5 has p = 1 / 10, 7.5 has 3 / 10, 0 has 1."""
+    half = {"a": torch.arange(1.0, 10.0)[:, None].expand(9, 3)}
+    new = {"a": torch.tensor([[7.5, 0.0, 8.5]])}
+    for n_smallest, p_values in [
+        (1, [0.2]),
+        (2, [0.2, 0.3]),
+        (3, [0.2, 0.3, 1]),
+        (None, [0.2, 0.3]),
+    ]:
+        score = Fusion(half, half, n_smallest=n_smallest).score(new).item()
+        assert score == pytest.approx(-2 * sum(map(math.log, p_values)))
+
+
+def test_a_layer_that_does_not_speak_cannot_hide_another():
+    """Five healthy layers that look too ordinary outvote a broken one only if all speak."""
+    generator = torch.Generator().manual_seed(9)
+    first, second, new = (torch.randn(n, 6, generator=generator).exp() for n in (300, 300, 200))
+    new[:, :5] = new[:, :5] / 3
+    new[:, 5] = new[:, 5] * 12
+    share = {}
+    for n_smallest in (None, 1):
+        fusion = Fusion({"a": first}, {"a": second}, n_smallest=n_smallest)
+        share[n_smallest] = float((fusion.judge(new.double())[1] <= 0.05).double().mean())
+    assert share[None] < 0.1
+    assert share[1] > 0.3
+
+
+@pytest.mark.parametrize("n_smallest", [0, -1, 1.5, "two"])
+def test_a_number_of_layers_that_is_none_is_refused(n_smallest):
+    half = {"a": torch.rand(9, 2)}
+    with pytest.raises(CalibrationError, match="n_smallest: expected a whole number"):
+        Fusion(half, half, n_smallest=n_smallest)
 
 
 def test_bad_halves_are_refused():
