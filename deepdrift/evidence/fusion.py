@@ -20,10 +20,13 @@ Given the first half, the final p-value of a new normal sample is valid at every
 the extrapolation is worth. The argument: treat the n calibration samples of the second half and
 the new one alike. The evidence of each is ``-2 log(#{j : T_j >= T_i} / (n + 1))``, j over all
 n + 1, plus the excess of T_i over the largest of the others. These n + 1 values are exchangeable,
-so the rank of the new one is a valid p-value. Here the calibration samples do not see the new
-one. For each of them that leaves out one sample from the count and from the maximum: their
-evidence can only come out larger, and the p-value of the new sample only larger, than in that
-exact test.
+so the rank of the new one is a valid p-value.
+
+With several blocks and up to `EXACT_UP_TO` samples in the second half `Fusion.judge` runs this
+exact test (`deepdrift.evidence.exchange`). `Fusion.normal_scores`, and with more samples the
+p-values too, are those of calibration samples that do not see the new one. For each of them that
+leaves out one sample from the count and from the maximum: their evidence can only come out larger,
+and the p-value of the new sample only larger, than in the exact test.
 """
 
 from __future__ import annotations
@@ -37,6 +40,7 @@ from torch import Tensor
 
 from deepdrift.errors import CalibrationError
 from deepdrift.evidence.calibration import calibration_scores, steps
+from deepdrift.evidence.exchange import EXACT_UP_TO, ExchangeableRanks
 from deepdrift.evidence.single import SingleSample
 
 Blocks = Mapping[str, Tensor]
@@ -149,6 +153,8 @@ class Fusion:
         rival = torch.where(statistics < largest, largest, next_one)
         normal = self._combine(statistics, p, (statistics - rival).clamp(min=0))
         self.normal_scores = normal.sort().values
+        exact = len(widths) > 1 and n <= EXACT_UP_TO  # one block is ranked exactly anyway
+        self._exact = ExchangeableRanks(statistics, self._weights) if exact else None
         self._prepare_single()
 
     def _prepare_single(self) -> None:
@@ -161,6 +167,7 @@ class Fusion:
             self._weights,
             self.normal_scores,
             self._n_smallest,
+            self._exact,
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -188,12 +195,16 @@ class Fusion:
         """
         scores = torch.cat([blocks[name].double() for name in self._columns], dim=1)
         if layer_p_values is None:
-            return self._score(scores, self._layer_p(scores, False), False)
-        p = torch.cat([layer_p_values[name] for name in self._columns], dim=1)
-        return self._score(scores, p, False)
+            p = self._layer_p(scores, False)
+        else:
+            p = torch.cat([layer_p_values[name] for name in self._columns], dim=1)
+        return self._score(self._statistics(scores, p, False), False)
 
     def judge(self, scores: Tensor, finite: bool = False) -> tuple[Tensor, Tensor, Tensor]:
         """All at once: combined scores ``(N,)``, their p-values, and p-values ``(N, K)`` of layers.
+
+        The p-values are exact with one block, and up to `EXACT_UP_TO` samples in the second half;
+        with more they are `p_values` of the scores.
 
         Parameters
         ----------
@@ -205,8 +216,11 @@ class Fusion:
         if finite and len(scores) == 1:
             return self._judge_one(scores)
         layers = self._layer_p(scores, finite)
-        combined = self._score(scores, layers, finite)
-        return combined, self.p_values(combined), layers
+        statistics = self._statistics(scores, layers, finite)
+        combined = self._score(statistics, finite)
+        if self._exact is None:
+            return combined, self.p_values(combined), layers
+        return combined, self._exact.p_values(statistics, combined), layers
 
     def _judge_one(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`judge` for one sample, without an operation per step: they are all that costs then."""
@@ -215,7 +229,11 @@ class Fusion:
         return found[:, 0], found[:, 1], found[:, 2:]
 
     def p_values(self, scores: Tensor) -> Tensor:
-        """Conformal p-value ``(N,)`` of combined scores; 0 where a score is not finite."""
+        """Conformal p-value ``(N,)`` of combined scores; 0 where a score is not finite.
+
+        Valid from the scores alone, and never below the p-value of `judge`: equal to it with one
+        block or more than `EXACT_UP_TO` samples, else on the safe side.
+        """
         places = torch.searchsorted(self.normal_scores, scores)
         return torch.where(scores.isfinite(), self._block_steps[places], 0.0)
 
@@ -252,8 +270,7 @@ class Fusion:
         p = self._block_steps[torch.searchsorted(self._blocks, statistics.T.contiguous())].T
         return p if finite else torch.where(statistics.isfinite(), p, 0.0)
 
-    def _score(self, scores: Tensor, layer_p_values: Tensor, finite: bool) -> Tensor:
-        statistics = self._statistics(scores, layer_p_values, finite)
+    def _score(self, statistics: Tensor, finite: bool) -> Tensor:
         if len(self._columns) == 1:
             return statistics[:, 0]
         excess = (statistics - self._top).clamp(min=0)

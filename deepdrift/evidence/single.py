@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from deepdrift.evidence.calibration import steps
+from deepdrift.evidence.exchange import ExchangeableRanks
 
 
 class SingleSample:
@@ -33,6 +34,8 @@ class SingleSample:
         Sorted combined scores.
     n_smallest : int, optional
         How many layers of a block speak; ``None`` for all.
+    exact : ExchangeableRanks, optional
+        Gives the p-value; without it the place among ``normal`` does.
 
     Examples
     --------
@@ -55,6 +58,7 @@ class SingleSample:
         weights: Tensor,
         normal: Tensor,
         n_smallest: int | None = None,
+        exact: ExchangeableRanks | None = None,
     ) -> None:
         self._layers, self._blocks = _rows(layers), _rows(blocks)
         self._normal = _rows(normal[None])[0]
@@ -62,7 +66,7 @@ class SingleSample:
         self._n, self._m = layers.shape[1], len(normal)
         self._layer_bits, self._block_bits = (_bits(n) for n in (self._n, self._m))
         self._ends, self._weights = list(ends), weights.tolist()
-        self._n_smallest = n_smallest
+        self._n_smallest, self._exact = n_smallest, exact
         top = blocks[:, -1].tolist()
         self._top = top if self._m > 1 else [math.inf] * len(top)
 
@@ -96,7 +100,11 @@ class SingleSample:
             ):
                 total += weight * (max(t - top, 0.0) + self._block_bits[bisect_left(row, t)])
             score = _rounded(total)
-        return score, (1 + m - bisect_left(self._normal, score)) / (m + 1), p_values
+        if self._exact is None:
+            p = (1 + m - bisect_left(self._normal, score)) / (m + 1)
+        else:
+            p = self._exact.p_value(statistics, score) if math.isfinite(score) else 0.0
+        return score, p, p_values
 
 
 def _rows(values: Tensor) -> list[memoryview]:

@@ -25,6 +25,9 @@ class Calibration:
         Rule behind ``threshold``: conformal, quantile or iqr.
     threshold : float
         A sample is flagged if its score lies above (a raw velocity also if it is unusually small).
+        With the fused score of several blocks and ``n_samples`` of 200 or fewer the conformal rule
+        goes by the exact p-value (`deepdrift.evidence.fusion`), and the threshold is on the safe
+        side of it: all above are flagged, and some a little below.
     mean, std, q25, q75, iqr, iqr_threshold : float
         Of the scores of the ``n_samples`` normal samples.
     """
@@ -64,7 +67,7 @@ class Reading:
     p_values : Tensor, shape (N,), float64
         Conformal p-value; 0 where a state is not finite.
     flagged : Tensor, shape (N,), bool
-        The decision at the calibrated threshold.
+        The decision: for the conformal rule p <= alpha, else a score above the threshold.
     blocks : dict of str to Tensor
         Per-layer scores behind the score: ``innovation``, a column per step (see `steps`),
         ``distance (N, L)``; with labels ``relative (N, L)``, and ``output (N, 1)`` where an output
