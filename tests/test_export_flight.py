@@ -130,7 +130,7 @@ def test_other_thresholds_and_another_alpha(monitor, tmp_path):
     assert record.flagged(0.2) == (int((p <= 0.2).sum()), 160)
     high = replay_flight(record, ObserverConfig(theta_high=99.0, theta_slope=99.0))
     assert high.events == () and high.n_changed > 0
-    low = replay_flight(record, ObserverConfig(theta_high=-9.0, theta_low=-9.0))
+    low = replay_flight(record, ObserverConfig(-9.0, -9.0, two_sided=False))
     assert all((trace.states == "ALERT").all() for trace in low.traces[0])
     assert str(low).startswith("0 x WARNING, 4 x ALERT, 0 x INVALID; ")
     assert str(record) == (

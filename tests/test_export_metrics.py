@@ -178,9 +178,9 @@ def test_rules_from_a_configuration():
         assert rule["labels"]["severity"] in ("warning", "critical")
         assert 'monitor="cnn"' in rule["expr"]
     alert = rules["DeepDriftAlert"]
-    assert alert["expr"].startswith('deepdrift_drift{monitor="cnn"} >= 4.0 or (')
+    assert alert["expr"].startswith('abs(deepdrift_drift{monitor="cnn"}) >= 4.0 or (')
     assert (
-        '> 2.0 and on (job, instance, monitor, layer) ALERTS{alertname="DeepDriftAlert"'
+        '"cnn"}) > 2.0 and on (job, instance, monitor, layer) ALERTS{alertname="DeepDriftAlert"'
         in (alert["expr"])
     )
     assert (alert["for"], alert["keep_firing_for"]) == ("150s", "90s")
@@ -206,11 +206,13 @@ def test_the_state_machine_counts_already():
     assert alert["for"] == "0s" and "keep_firing_for" not in alert
 
 
-def test_a_floor_is_in_the_rule():
-    config = ObserverConfig(theta_floor=-6)
+def test_one_side_or_two_are_in_the_rule():
+    alert = rules_of(alert_rules(ObserverConfig(), "x", step_seconds=1))["DeepDriftAlert"]
+    assert "at or above 3, or at or below -3, for 1 steps" in alert["annotations"]["description"]
+    config = ObserverConfig(two_sided=False)
     alert = rules_of(alert_rules(config, "x", step_seconds=1))["DeepDriftAlert"]
-    assert alert["expr"].endswith(' or deepdrift_drift{monitor="x"} <= -6.0')
-    assert "at or above 3, or at or below -6, for 1 steps" in alert["annotations"]["description"]
+    assert alert["expr"].startswith('deepdrift_drift{monitor="x"} >= 3.0 or (deepdrift_drift{')
+    assert "at or above 3 for 1 steps" in alert["annotations"]["description"]
 
 
 def test_durations():
@@ -225,6 +227,9 @@ def test_durations():
 def test_the_expected_false_alarms_are_in_the_annotation():
     """A standard normal value is >= 2 in 2.275 % of the steps, and alerts start afresh at once."""
     config = ObserverConfig(theta_high=2.0, theta_low=2.0)
+    text = rules_of(alert_rules(config, "x", step_seconds=1))["DeepDriftAlert"]["annotations"]
+    assert "about 43 per 1,000 steps" in text["description"]  # 4.55 % x 95.45 %
+    config = ObserverConfig(theta_high=2.0, theta_low=2.0, two_sided=False)
     text = rules_of(alert_rules(config, "x", step_seconds=1))["DeepDriftAlert"]["annotations"]
     assert "about 22 per 1,000 steps and layer, for a standard normal drift" in text["description"]
     normal = [[0.0] * 99 + [5.0]] * 10

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from deepdrift.alarms.sequential import Cusum, Ewma, PageHinkley
+from deepdrift.alarms.sequential import Cusum, Ewma, PageHinkley, TwoSided
 from deepdrift.errors import DeepDriftError
 
 
@@ -42,24 +42,29 @@ CHARTS = {  # detector: its name in a sentence, its level, how to build it
 class ObserverConfig:
     """All parameters of a `DriftObserver`.
 
-    The thetas are in units of the calibrated value that is watched: think of a robust z.
+    The thetas are in units of the calibrated value that is watched: think of a robust z. By default
+    both sides count: a drift of -6 is as unusual as +6. States more ordinary than normal data ever
+    are come from a blurred image, a frozen or a covered sensor.
 
     Parameters
     ----------
     theta_high, theta_low : float
-        ALERT at or above the one, recovered at or below the other; theta_low <= theta_high.
+        ALERT where |value| is at or above the one, recovered where it is at or below the other;
+        0 < theta_low <= theta_high. One-sided: the value itself, of any sign.
     theta_slope : float
-        Smallest slope per typical step (`deepdrift.alarms.steps`) worth a WARNING, >= 0.
+        Smallest slope per typical step (`deepdrift.alarms.steps`) worth a WARNING, >= 0. It must
+        lead away from zero: up where the newest value is above it, down where it is below.
     window_size : int
         Values under the slope, >= 5; a gap of more typical steps makes the machine start afresh.
     raise_after, clear_after : int
         Values running that it takes to raise an ALERT, and to clear an ALERT or a WARNING; >= 1.
     slope_confidence : float
-        One-sided confidence in [0.5, 1) at which the slope must exceed zero, by Student's t with
-        ``window_size - 2`` degrees of freedom. White noise of any size passes it in a share
-        ``1 - slope_confidence`` of the steps; autocorrelated noise more often.
+        Confidence in [0.5, 1) at which the slope must differ from zero (one-sided: exceed it), by
+        Student's t with ``window_size - 2`` degrees of freedom. White noise of any size passes it
+        in at most a share ``1 - slope_confidence`` of the steps; autocorrelated noise more often.
     detector : {"slope", "ewma", "cusum", "page-hinkley"}
-        The early-warning statistic. The last three expect mean 0 and standard deviation 1.
+        The early-warning statistic. The last three expect mean 0 and standard deviation 1; two of
+        each run, one upside down, and the larger speaks.
     warning_release : float
         In (0, 1]: share of its level below which the statistic lets go.
     ewma_weight, ewma_limit : float
@@ -68,11 +73,9 @@ class ObserverConfig:
         Slack per step (half the shift that matters) and level.
     ph_slack, ph_limit : float
         The same for Page-Hinkley, which is silent for its first ``window_size`` values.
-    theta_floor : float, optional
-        ALERT also at or below this value, which must lie under theta_low; None (the default) is
-        never. States more ordinary than normal data ever are come from a frozen or covered
-        sensor: drift -6 is as unusual as +6. Leave it out where calm batches are normal (a camera
-        at night, one request many times over).
+    two_sided : bool
+        False: only large values count. For a value that cannot be too small, and where calm batches
+        are normal (a camera at night, one request many times over).
 
     Raises
     ------
@@ -100,12 +103,12 @@ class ObserverConfig:
     cusum_limit: float = 5.0
     ph_slack: float = 0.5
     ph_limit: float = 5.0
-    theta_floor: float | None = None
+    two_sided: bool = True
 
     def __post_init__(self) -> None:
         for item in fields(self):
             value, whole = getattr(self, item.name), item.type == "int"
-            if item.name == "detector" or (item.name == "theta_floor" and value is None):
+            if item.name in ("detector", "two_sided"):
                 continue
             good = isinstance(value, int | np.integer if whole else int | float | np.number)
             if not good or isinstance(value, bool) or not math.isfinite(value):
@@ -119,10 +122,13 @@ class ObserverConfig:
                 f"theta_low: expected at most theta_high ({self.theta_high:g}), got "
                 f"{self.theta_low:g}; an alert could never end above the value that raises it"
             )
-        if self.theta_floor is not None and self.theta_floor >= self.theta_low:
+        if not isinstance(self.two_sided, bool):
+            raise ObserverError(f"two_sided: expected True or False, got {self.two_sided!r}")
+        if self.two_sided and self.theta_low <= 0:
             raise ObserverError(
-                f"theta_floor: expected less than theta_low ({self.theta_low:g}), got "
-                f"{self.theta_floor:g}; an alert could never end"
+                f"theta_low: expected more than 0, got {self.theta_low:g}; an alert ends where "
+                "|value| <= theta_low, so it would never end. Choose a larger one, or "
+                "two_sided=False"
             )
         rules = [
             ("theta_slope", self.theta_slope >= 0, "a slope >= 0"),
@@ -146,5 +152,13 @@ class ObserverConfig:
         if self.detector == "slope":
             from scipy import special
 
-            return float(special.stdtrit(self.window_size - 2, self.slope_confidence))
+            share = (1 - self.slope_confidence) / (2 if self.two_sided else 1)
+            return -float(special.stdtrit(self.window_size - 2, share))
         return getattr(self, CHARTS[self.detector][1])
+
+    def chart(self) -> Ewma | Cusum | PageHinkley | TwoSided | None:
+        """A new chart of the detector, None for the slope."""
+        if self.detector == "slope":
+            return None
+        build = CHARTS[self.detector][2]
+        return TwoSided(build(self), build(self)) if self.two_sided else build(self)

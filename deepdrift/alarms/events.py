@@ -32,7 +32,7 @@ class Event:
     state, previous : State
         After and before the change.
     cause : str
-        "threshold breach", "unusually ordinary" (theta_floor), "rapid drift" (slope),
+        "threshold breach", "unusually ordinary" (the low side), "rapid drift" (slope),
         "sustained drift" (the other detectors), "recovered", "invalid value" or "finite again".
     value, slope, statistic : float
         As in `Step`.
@@ -59,15 +59,17 @@ class Event:
             return f"{self.cause} ({number} >= {_number(config.theta_high)}{dwell})"
         if self.cause == "unusually ordinary":
             dwell = f" for {config.raise_after} steps" if config.raise_after > 1 else ""
-            return f"{self.cause} ({number} <= {_number(config.theta_floor)}{dwell})"
+            return f"{self.cause} ({number} <= {_number(-config.theta_high)}{dwell})"
         if self.cause == "recovered":
+            if config.two_sided and self.value < 0:
+                return f"{self.cause} ({number} >= {_number(-config.theta_low)})"
             return f"{self.cause} ({number} <= {_number(config.theta_low)})"
         if self.cause == "rapid drift":
             return f"{self.cause} (slope {self.slope:.2g} per step)"
         if self.cause == "sustained drift":
-            level = _number(config.warning_level)
-            name = CHARTS[config.detector][0]
-            return f"{self.cause} ({name} {_number(self.statistic)} >= {level})"
+            level, name = config.warning_level, CHARTS[config.detector][0]
+            beyond = f">= {_number(level)}" if self.statistic >= 0 else f"<= {_number(-level)}"
+            return f"{self.cause} ({name} {_number(self.statistic)} {beyond})"
         if self.state == State.INVALID:
             return f"value is {self.value}"
         return f"value is finite again ({number})"
@@ -114,7 +116,8 @@ class Step:
     slope, slope_error : float
         Per typical step, over the window; NaN until the window is full.
     statistic : float
-        Early-warning statistic: the slope's ratio to its standard error, or the chart's value.
+        Early-warning statistic: the slope's ratio to its standard error, or the chart's value;
+        negative where it speaks of the low side.
     event : Event or None
         Set if the state changed.
     """

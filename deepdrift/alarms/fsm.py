@@ -4,9 +4,9 @@
 state        entered when                            left when
 ============ ======================================= ==========================================
 NORMAL       the stream starts, or recovers          -
-WARNING      the early-warning statistic fires       it has let go *and* value <= theta_low, for
+WARNING      the early-warning statistic fires       it has let go *and* |value| <= theta_low, for
                                                      ``clear_after`` values running: to NORMAL
-ALERT        value >= theta_high, for                value <= theta_low, for ``clear_after``
+ALERT        |value| >= theta_high, for              |value| <= theta_low, for ``clear_after``
              ``raise_after`` values running          values running: to NORMAL, never to WARNING
 INVALID      a value is NaN or infinite              a finite value comes: to the state that the
                                                      history of finite values implies
@@ -15,17 +15,19 @@ INVALID      a value is NaN or infinite              a finite value comes: to th
 In the words of Prometheus: between the first value above theta_high and the ``raise_after``-th
 the alert is *pending*, then it is *firing*; ``raise_after`` is ``for``, ``clear_after`` is
 ``keep_firing_for``. Two thresholds (a Schmitt trigger) keep it from flapping; between them nothing
-ends, so a plateau just below theta_high stays WARNING until it comes down. With theta_floor a value
-can also be too ordinary: at or below it counts as above theta_high does. Every return to NORMAL
-clears the window: what has been reported and is over is not reported twice.
+ends, so a plateau just below theta_high stays WARNING until it comes down. A value can be too
+ordinary: at -theta_high as at theta_high; with ``two_sided=False`` the value itself stands for
+|value|. Every return to NORMAL clears the window: what has been reported and is over is not
+reported twice.
 
 Readings may be numbered 0, 1, 2, ... or by iteration or by time: gaps and slopes count in typical
 steps of the stream (`deepdrift.alarms.steps`).
 
-The early-warning statistic is the least-squares slope over the last ``window_size`` values, above
-theta_slope and significantly above zero; or EWMA, CUSUM or Page-Hinkley
-(`deepdrift.alarms.sequential`). It fires at its level and lets go below ``warning_release`` times
-that level.
+The early-warning statistic is the least-squares slope over the last ``window_size`` values, steeper
+than theta_slope and significant, that leads away from zero: up while the newest value is positive,
+down while it is negative (a way back is no warning). One-sided it must go up. Or it is EWMA, CUSUM
+or Page-Hinkley (`deepdrift.alarms.sequential`), for either side. It fires at its level and lets go
+below ``warning_release`` times that level.
 """
 
 from __future__ import annotations
@@ -38,7 +40,6 @@ from deepdrift.alarms.config import (
     _ALERT,
     _NORMAL,
     _WARNING,
-    CHARTS,
     INVALID,
     STATES,
     ObserverConfig,
@@ -54,14 +55,15 @@ class Machine:
     """States and transitions, shared by the observer and the replay; statistics stay outside."""
 
     __slots__ = (
-        "calm", "causes", "clear_after", "config", "floor", "fresh", "high", "high_run", "low",
-        "need", "raise_after", "shown", "state",
+        "bottom", "calm", "causes", "clear_after", "config", "floor", "fresh", "high", "high_run",
+        "low", "need", "raise_after", "shown", "state",
     )  # fmt: skip
 
     def __init__(self, config: ObserverConfig) -> None:
         self.config = config
         self.high, self.low = float(config.theta_high), float(config.theta_low)
-        self.floor = -math.inf if config.theta_floor is None else float(config.theta_floor)
+        both = config.two_sided
+        self.floor, self.bottom = (-self.high, -self.low) if both else (-math.inf, -math.inf)
         self.raise_after, self.clear_after = config.raise_after, config.clear_after
         early = "rapid drift" if config.detector == "slope" else "sustained drift"
         self.causes = ("recovered", early, "threshold breach")
@@ -85,7 +87,7 @@ class Machine:
                 state, self.calm = _WARNING, 0
         else:
             high = self.high_run > 0  # also where both thresholds are the same number
-            calm = value <= self.low and not high and (state == _ALERT or not holds)
+            calm = self.bottom <= value <= self.low and not high and (state == _ALERT or not holds)
             self.calm = self.calm + 1 if calm else 0
             if self.calm >= self.clear_after:
                 self.state = self.shown = _NORMAL
@@ -146,8 +148,8 @@ class DriftObserver:
     """
 
     __slots__ = (
-        "_chart", "_kind", "_level", "_line", "_machine", "_pace", "_release", "_theta_slope",
-        "_window", "config", "events", "name", "__weakref__",
+        "_both", "_chart", "_kind", "_level", "_line", "_machine", "_pace", "_release",
+        "_theta_slope", "_window", "config", "events", "name", "__weakref__",
     )  # fmt: skip
 
     def __init__(
@@ -163,7 +165,7 @@ class DriftObserver:
         config = self.config
         self._machine = Machine(config)
         self._line = WindowSlope(config.window_size)
-        self._chart = None if config.detector == "slope" else CHARTS[config.detector][2](config)
+        self._chart, self._both = config.chart(), config.two_sided
         self._level = config.warning_level
         self._release = self._level * config.warning_release
         self._theta_slope, self._window = config.theta_slope, config.window_size
@@ -188,7 +190,7 @@ class DriftObserver:
 
     @property
     def pending(self) -> int:
-        """Values running beyond theta_high (or theta_floor) while an ALERT is not yet raised."""
+        """Values running beyond theta_high, on either side, while an ALERT is not raised yet."""
         return 0 if self._machine.state == _ALERT else self._machine.high_run
 
     def __repr__(self) -> str:
@@ -243,12 +245,16 @@ class DriftObserver:
                 slope, slope_error = slope * pace.typical, slope_error * pace.typical
             if chart is None:
                 statistic, floor = ratio, self._theta_slope
-                fires = ratio >= self._level and slope > floor
-                holds = ratio >= self._release and slope > floor * self.config.warning_release
+                away, outward = ratio, slope  # from zero
+                if value < 0.0 and self._both:
+                    away, outward = -ratio, -slope
+                fires = away >= self._level and outward > floor
+                holds = away >= self._release and outward > floor * self.config.warning_release
                 machine.observe(value, fires, holds)
             else:
                 statistic = chart.update(value)
-                if machine.observe(value, statistic >= self._level, statistic >= self._release):
+                size = abs(statistic) if self._both else statistic
+                if machine.observe(value, size >= self._level, size >= self._release):
                     chart.reset()
         event = None
         if machine.shown != before[1]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from deepdrift.alarms.config import CHARTS, INVALID, STATES, ObserverConfig, ObserverError, State
+from deepdrift.alarms.config import INVALID, STATES, ObserverConfig, ObserverError, State
 from deepdrift.alarms.events import Event
 from deepdrift.alarms.fsm import Machine
 from deepdrift.alarms.sequential import window_slopes
@@ -127,11 +127,14 @@ def replay(
 
     machine = Machine(config)
     level, share = config.warning_level, config.warning_release
-    chart = None if config.detector == "slope" else CHARTS[config.detector][2](config)
+    chart = config.chart()
     with np.errstate(invalid="ignore"):
         floor = config.theta_slope
-        fires = ((lines[2] >= level) & (lines[0] > floor)).tolist()
-        holds = ((lines[2] >= level * share) & (lines[0] > floor * share)).tolist()
+        away = (
+            np.where(values < 0, -1.0, 1.0) * lines[[0, 2]] if config.two_sided else lines[[0, 2]]
+        )
+        fires = ((away[1] >= level) & (away[0] > floor)).tolist()
+        holds = ((away[1] >= level * share) & (away[0] > floor * share)).tolist()
     release = level * share
     codes, fresh, chart_values = [0] * n, [0] * n, [math.nan] * n
     changes = []
@@ -151,7 +154,8 @@ def replay(
                 machine.observe(value, ready and fires[i], ready and holds[i])
             else:
                 statistic = chart_values[i] = chart.update(value)
-                if machine.observe(value, statistic >= level, statistic >= release):
+                size = abs(statistic) if config.two_sided else statistic
+                if machine.observe(value, size >= level, size >= release):
                     chart.reset()
         elif not absent:
             machine.shown, machine.calm = INVALID, 0

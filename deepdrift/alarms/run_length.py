@@ -221,10 +221,11 @@ def threshold_for_rate(
     """Choose theta_high from normal streams for a target rate of false ALERTs per 1,000 steps.
 
     Single steps of an autocorrelated stream are not exchangeable, blocks longer than its memory
-    nearly are. The score of a block is its largest value (with ``raise_after = m`` the largest
-    that m values running reach); theta_high is the conformal quantile of the block scores at
-    ``alpha = 1 - exp(-rate block)``, the chance that alarms at that rate hit a block. Given the
-    calibration, the chance that a new block alarms follows a beta distribution: hence ``interval``.
+    nearly are. The score of a block is its largest |value|, one-sided its largest value (with
+    ``raise_after = m`` the largest that m values running reach); theta_high is the conformal
+    quantile of the block scores at ``alpha = 1 - exp(-rate block)``, the chance that alarms at that
+    rate hit a block. Given the calibration, the chance that a new block alarms follows a beta
+    distribution: hence ``interval``.
 
     Parameters
     ----------
@@ -249,7 +250,7 @@ def threshold_for_rate(
     --------
     >>> noise = np.random.default_rng(0).normal(size=20_000)
     >>> chosen = threshold_for_rate(noise, per_1000=1.0)
-    >>> 2.9 < chosen.theta_high < 3.3  # a normal value exceeds 3.09 once in 1,000 steps
+    >>> 3.1 < chosen.theta_high < 3.5  # once in 1,000 steps a normal value is beyond 3.29 or -3.29
     True
     """
     from scipy import special
@@ -264,7 +265,8 @@ def threshold_for_rate(
             f"1000, got {block}, {per_1000}, {warnings_per_1000}"
         )
     dwell = min(config.raise_after, len(streams[0]))
-    runs = [np.lib.stride_tricks.sliding_window_view(s, dwell).min(axis=1) for s in streams]
+    sizes = [np.abs(s) for s in streams] if config.two_sided else streams
+    runs = [np.lib.stride_tricks.sliding_window_view(s, dwell).min(axis=1) for s in sizes]
     theta, rank, n = _block_quantile(runs, block, per_1000)
     theta = math.nextafter(theta, math.inf)  # ">= theta_high" then means "> the quantile"
     chosen = replace(config, theta_high=theta, theta_low=min(config.theta_low, theta))
@@ -273,6 +275,7 @@ def threshold_for_rate(
         level = math.nextafter(max(level, 0.0), math.inf)
         if config.detector == "slope":
             tail = float(special.stdtr(config.window_size - 2, -level))
+            tail *= 2 if config.two_sided else 1
             chosen = replace(chosen, slope_confidence=max(0.5, 1 - max(tail, 1e-15)))
         else:
             chosen = replace(chosen, **{CHARTS[config.detector][1]: level})
@@ -301,12 +304,17 @@ def _statistics(
     for s in streams:
         if config.detector == "slope":
             slope, _, ratio = window_slopes(np.arange(len(s)), s, config.window_size)
+            if config.two_sided:
+                away = np.where(s < 0, -1.0, 1.0)
+                slope, ratio = away * slope, away * ratio
             out.append(np.where(slope > config.theta_slope, ratio, -math.inf))
             continue
-        chart = CHARTS[config.detector][2](config)
-        if hasattr(chart, "cap"):
-            chart.cap = math.inf
+        chart = config.chart()
+        for side in (chart.up, chart.down) if config.two_sided else (chart,):
+            if hasattr(side, "cap"):
+                side.cap = math.inf
         values = np.array([chart.update(x) for x in s.tolist()])
+        values = np.abs(values) if config.two_sided else values
         if config.detector == "page-hinkley":
             values[: config.window_size - 1] = -math.inf
         out.append(values)

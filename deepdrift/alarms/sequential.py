@@ -1,7 +1,7 @@
 """Statistics that read a stream step by step: window slope, EWMA, CUSUM, Page-Hinkley.
 
-All look upwards (larger is more unusual) and cost O(1) per step. EWMA, CUSUM and Page-Hinkley
-expect a *standardised* stream: mean 0, standard deviation 1, independent steps on normal data.
+The charts look upwards (larger is more unusual), `TwoSided` either way; all cost O(1) per step.
+EWMA, CUSUM and Page-Hinkley expect a *standardised* stream: mean 0, standard deviation 1, independent steps on normal data.
 Autocorrelation makes each of them fire more often than the textbooks say; measure the rate
 (`deepdrift.alarms.run_length.average_run_length`) or choose the level from normal streams
 (`deepdrift.alarms.run_length.threshold_for_rate`).
@@ -228,3 +228,34 @@ class PageHinkley:
         total = (self._sum if self._sum < self.cap else self.cap) + value - self._mean - self.slack
         self._sum = total if total > 0.0 else 0.0
         return self._sum
+
+
+class TwoSided:
+    """A chart and its mirror image: the larger of both, negative where the mirror image has it.
+
+    Parameters
+    ----------
+    up, down : Ewma, Cusum or PageHinkley
+        Two new charts of one kind; ``down`` is fed the negative values.
+
+    Examples
+    --------
+    >>> chart = TwoSided(Cusum(slack=0.5), Cusum(slack=0.5))
+    >>> [chart.update(x) for x in (1.0, -2.0, -2.0)]
+    [0.5, -1.5, -3.0]
+    """
+
+    __slots__ = ("down", "up")
+
+    def __init__(self, up: Any, down: Any) -> None:
+        self.up, self.down = up, down
+
+    def reset(self) -> None:
+        """Start both again."""
+        self.up.reset()
+        self.down.reset()
+
+    def update(self, value: float) -> float:
+        """Take in one value."""
+        up, down = self.up.update(value), self.down.update(-value)
+        return up if up >= down else -down

@@ -68,14 +68,13 @@ class Status(dict[str, LayerStatus]):
 
 
 FUSED = "fused"
-TOO_ORDINARY = -6.0  # as unusual as +6: once in a thousand million normal batches
 
 
 class Watch:
     """The observers of one monitored stream.
 
-    Warns once if the drifts do not change at all for ``window_size`` steps, and once if the fused
-    drift is far too ordinary and no ``theta_floor`` is set: neither is a state, both are wrong.
+    Warns once if the drifts do not change at all for ``window_size`` steps: that is no state, and
+    it is wrong.
 
     Parameters
     ----------
@@ -99,7 +98,7 @@ class Watch:
         self._observers = [DriftObserver(self.config, name) for name in (*layers, FUSED)]
         self.count, self._same = 0, 0
         self._values: list[float] = []
-        self._said: set[str] = set()
+        self._said = False
         self._name_stream()
 
     def _name_stream(self) -> None:
@@ -141,26 +140,17 @@ class Watch:
         return status, [s.event for s in steps if s.event is not None]
 
     def _look_at(self, values: list[float]) -> None:
-        """Say once per stream what no state says: it is frozen, or too ordinary to be alive."""
+        """Say once per stream what no state says: it is frozen."""
         self._same = self._same + 1 if values == self._values and self._same else 1
         self._values = values
         if not math.isfinite(sum(values)):  # that is a state
             return
-        if self._same == self.config.window_size and "frozen" not in self._said:
-            self._said.add("frozen")
+        if self._same == self.config.window_size and not self._said:
+            self._said = True
             warnings.warn(
                 f"drift: exactly the same in every layer for {self._same} steps "
                 f"({FUSED} {values[-1]:.1f}): the input is frozen, or the same batch comes again "
                 "and again; look at the sensor",
-                stacklevel=4,
-            )
-        calm = self.config.theta_floor is None and values[-1] <= TOO_ORDINARY
-        if calm and "ordinary" not in self._said:
-            self._said.add("ordinary")
-            warnings.warn(
-                f"drift: {FUSED} {values[-1]:.1f}, so the inputs are more ordinary than normal "
-                "data are: a covered or dead sensor, or copies of a few samples; "
-                f"ObserverConfig(theta_floor={TOO_ORDINARY:g}) makes this an ALERT",
                 stacklevel=4,
             )
 

@@ -29,7 +29,7 @@ def alert_rules(
     """A file of rules for ``rule_files`` of Prometheus.
 
     ======================= ====================================================================
-    DeepDriftAlert          the drift of a layer is high (critical)
+    DeepDriftAlert          the drift of a layer is high, or as low, if two-sided (critical)
     DeepDriftWarning        the early warning of its state machine has fired (warning)
     DeepDriftInvalid        NaN or infinity in a hidden state, at the last step (critical)
     DeepDriftInvalidSamples the same in any sample of the last ten minutes (critical)
@@ -97,14 +97,13 @@ def _rules(
     drift = f"deepdrift_drift{{monitor={name}}}"
     firing = f'ALERTS{{alertname="DeepDriftAlert",alertstate="firing",monitor={name}}}'
     high, low = float(config.theta_high), float(config.theta_low)
-    floor = "" if config.theta_floor is None else f", or at or below {config.theta_floor:g},"
+    size = f"abs({drift})" if config.two_sided else drift
+    floor = f", or at or below -{high:g}," if config.two_sided else ""
     alert, dwell, keep = state(State.ALERT), 0.0, 0.0
     if source == "drift":
         # between the thresholds it goes on if it is firing already
         same = "and on (job, instance, monitor, layer)"
-        alert = f"{drift} >= {high!r} or ({drift} > {low!r} {same} {firing})"
-        if config.theta_floor is not None:
-            alert += f" or {drift} <= {float(config.theta_floor)!r}"
+        alert = f"{size} >= {high!r} or ({size} > {low!r} {same} {firing})"
         # half way between the k-th value and the next: k - 1 values are never enough
         dwell, keep = (
             (k - 0.5) * step_seconds if k > 1 else 0.0
@@ -112,7 +111,7 @@ def _rules(
         )
     invalid = f'increase(deepdrift_invalid_total{{monitor={name},where="state"}}[10m]) > 0'
     rules = [
-        _rule("DeepDriftAlert", alert, dwell, keep, "critical", f"High drift in {_WHERE}",
+        _rule("DeepDriftAlert", alert, dwell, keep, "critical", f"Unusual drift in {_WHERE}",
               f"Drift is at or above {high:g}{floor} for {config.raise_after} steps and has not "
               f"come back to {low:g} for {config.clear_after}. {rates[State.ALERT]}"),
         _rule("DeepDriftWarning", state(State.WARNING), 0.0, 0.0, "warning",

@@ -18,6 +18,7 @@ from deepdrift.alarms.run_length import (
     false_alarms_per_1000,
     threshold_for_rate,
 )
+from deepdrift.alarms.sequential import window_slopes
 from deepdrift.errors import CalibrationError, DeepDriftError
 
 N, W, A, X = State.NORMAL, State.WARNING, State.ALERT, State.INVALID
@@ -114,7 +115,7 @@ def test_an_alert_never_turns_into_a_warning():
 def test_recovery_clears_the_window():
     """The published machine still saw the old window: slope 0.467 and five steps of WARNING."""
     values = [0.0, 0.4, 0.8, 1.2, 2.0, 2.6, 3.2, 1.5, 1.5, *[1.4] * 7]
-    config = ObserverConfig(window_size=8, slope_confidence=0.9)
+    config = ObserverConfig(window_size=8, slope_confidence=0.8)
     old_window = replay(values, dataclasses.replace(config, theta_high=99))
     assert old_window.statistics[8] > config.warning_level and old_window.slopes[8] > 0.05
     observer = DriftObserver(config)
@@ -131,16 +132,55 @@ def test_a_value_on_both_thresholds_does_not_flap():
 
 def test_a_value_can_be_too_ordinary():
     """A frozen or covered sensor: drift -9 to -15, which is no NORMAL."""
-    config = ObserverConfig(theta_floor=-6, raise_after=2)
-    states, events = walk([0, -7, -5, -6, -9, -15, -2, 4, 4, -7, 1.5], config)
-    assert states == [N, N, N, N, A, A, N, N, A, A, N]
+    states, events = walk([0, -2.9, -3.0, -2, -1.6, -1.5, 3.0, -3.0, -1.5, 1.5])
+    assert states == [N, N, A, A, A, N, A, A, N, N]
     assert events == [
-        "ALERT [layer]: unusually ordinary (-9.0 <= -6.0 for 2 steps)",
-        "NORMAL [layer]: recovered (-2.0 <= 1.5)",
-        "ALERT [layer]: threshold breach (4.0 >= 3.0 for 2 steps)",
-        "NORMAL [layer]: recovered (1.5 <= 1.5)",
+        "ALERT [layer]: unusually ordinary (-3.0 <= -3.0)",
+        "NORMAL [layer]: recovered (-1.5 >= -1.5)",
+        "ALERT [layer]: threshold breach (3.0 >= 3.0)",
+        "NORMAL [layer]: recovered (-1.5 >= -1.5)",
     ]
-    assert set(walk([-15.0] * 9)[0]) == {N}  # unless asked for
+    states, events = walk([-7, -2, -7, 9, -2, 1], ObserverConfig(raise_after=2))
+    assert states == [N, N, N, A, A, N]  # beyond on one side, then on the other
+    assert events[0] == "ALERT [layer]: threshold breach (9.0 >= 3.0 for 2 steps)"
+    assert walk([-7, -8], ObserverConfig(raise_after=2))[1] == [
+        "ALERT [layer]: unusually ordinary (-8.0 <= -3.0 for 2 steps)"
+    ]
+    assert set(walk([-15.0] * 9, ObserverConfig(two_sided=False))[0]) == {N}
+    assert walk([3.0, -9.0], ObserverConfig(two_sided=False))[1][-1] == (
+        "NORMAL [layer]: recovered (-9.0 <= 1.5)"
+    )
+
+
+@pytest.mark.parametrize("detector", DETECTORS)
+def test_either_side_is_the_mirror_image_of_the_other(detector):
+    rng = np.random.default_rng(4)
+    values = rng.normal(size=400) + np.repeat(rng.choice([0, 0.8, 3], 20), 20)
+    config = ObserverConfig(detector=detector)
+    up, down = replay(values, config), replay(-values, config)
+    assert up.states.tolist() == down.states.tolist() and len(up.events) > 5
+    np.testing.assert_allclose(up.statistics, -down.statistics, rtol=1e-9, atol=1e-9)
+    mirror = {"threshold breach": "unusually ordinary", "unusually ordinary": "threshold breach"}
+    assert [e.cause for e in up.events] == [mirror.get(e.cause, e.cause) for e in down.events]
+
+
+def test_only_a_slope_away_from_zero_warns():
+    config = ObserverConfig(window_size=5, theta_high=9, theta_low=0.1)
+    fall = np.arange(0, -8.0, -0.5)
+    states, events = walk(fall, config)
+    assert states[:4] == [N] * 4 and set(states[4:]) == {W}
+    assert events == ["WARNING [layer]: rapid drift (slope -0.5 per step)"]
+    assert set(walk(fall + 8, config)[0]) == {N}  # on its way back
+    assert set(walk(fall, dataclasses.replace(config, two_sided=False))[0]) == {N}
+    _, events = walk(np.arange(0, -3.1, -0.1), ObserverConfig(window_size=10))
+    assert events[-1] == "ALERT [layer]: unusually ordinary (-3.0 <= -3.0)"
+
+
+def test_a_sustained_drift_downwards_says_so():
+    config = ObserverConfig(detector="cusum", cusum_limit=2.0)
+    states, events = walk([-1.5, -1.5, -1.5, 0.5, 1.0], config)
+    assert states == [N, W, W, W, N]  # sums 1, 2, 3, 1 (capped at 2, held at half of it), 0
+    assert events[0] == "WARNING [layer]: sustained drift (CUSUM -2.0 <= -2.0)"
 
 
 # ---- values that are not numbers, missing values, gaps ----
@@ -273,9 +313,16 @@ def test_stationary_noise_warns_about_as_rarely_as_stated(sd, window):
 def test_the_slope_test_has_its_nominal_size_on_white_noise():
     values = np.random.default_rng(8).normal(size=100_000)
     for confidence in (0.95, 0.99):
-        config = ObserverConfig(theta_slope=0, slope_confidence=confidence)
+        config = ObserverConfig(theta_slope=0, slope_confidence=confidence, two_sided=False)
         fires = (replay(values, config).statistics > config.warning_level).mean()
         assert fires == pytest.approx(1 - confidence, rel=0.15)
+        config = ObserverConfig(theta_slope=0, slope_confidence=confidence)
+        ratios = window_slopes(np.arange(len(values)), values, 20)[2]
+        assert (abs(ratios) > config.warning_level).mean() == pytest.approx(
+            1 - confidence, rel=0.15
+        )
+        away = (ratios * np.where(values < 0, -1, 1) > config.warning_level).mean()
+        assert 0.7 * (1 - confidence) < away < 1 - confidence
 
 
 def test_hysteresis_keeps_a_noisy_plateau_from_flapping():
@@ -299,7 +346,7 @@ numbers = st.one_of(
         ObserverConfig,
         theta_high=st.sampled_from([1.5, 3.0]),
         theta_slope=st.sampled_from([0, 0.05, 0.3]),
-        theta_floor=st.sampled_from([None, -1.0]),
+        two_sided=st.booleans(),
         window_size=st.sampled_from([5, 6, 9]),
         raise_after=st.integers(1, 3),
         clear_after=st.integers(1, 3),
@@ -410,7 +457,8 @@ def test_refused_input_names_what_came():
 def test_the_published_configuration_call():
     config = ObserverConfig(theta_high=3.0, theta_slope=0.05, window_size=20)
     assert config == ObserverConfig(3.0, 1.5, 0.05, 20) == ObserverConfig()
-    assert config.warning_level == pytest.approx(stats.t.ppf(0.99, 18))
+    assert config.warning_level == pytest.approx(stats.t.ppf(0.995, 18))
+    assert ObserverConfig(two_sided=False).warning_level == pytest.approx(stats.t.ppf(0.99, 18))
     assert ObserverConfig(detector="cusum", cusum_limit=4).warning_level == 4
 
 
@@ -437,9 +485,11 @@ def test_the_published_configuration_call():
         ({"cusum_slack": -1}, "cusum_slack"),
         ({"cusum_limit": 0.0}, "cusum_limit"),
         ({"ph_limit": -5.0}, "ph_limit"),
-        ({"theta_floor": 1.5}, "theta_floor"),
-        ({"theta_floor": -inf}, "theta_floor"),
-        ({"theta_floor": "-6"}, "theta_floor"),
+        ({"two_sided": 1}, "two_sided"),
+        ({"two_sided": None}, "two_sided"),
+        ({"theta_low": 0.0}, "theta_low"),
+        ({"theta_low": -1.0}, "theta_low"),
+        ({"theta_high": -1.0, "theta_low": -2.0}, "theta_low"),
     ],
 )
 def test_impossible_parameters_are_refused_by_name(options, name):
@@ -462,8 +512,13 @@ def ar1(rng, n, rho):
 
 
 def test_run_length_of_independent_values_is_geometric():
-    """theta 2 is exceeded with probability 0.0228: once in 44 steps."""
-    config = ObserverConfig(theta_high=2.0, theta_low=1.0)
+    """theta 2 is exceeded with probability 0.0228: once in 44 steps; on either side, in 22."""
+    both = average_run_length(
+        ObserverConfig(theta_high=2.0, theta_low=1.0, theta_slope=9),
+        lambda rng, n: rng.normal(size=n), n_runs=400, max_steps=2000,
+    )  # fmt: skip
+    assert both.interval[0] < 0.5 / stats.norm.sf(2.0) < both.interval[1] < 1.3 * both.interval[0]
+    config = ObserverConfig(theta_high=2.0, theta_low=1.0, two_sided=False)
     run = average_run_length(config, lambda rng, n: rng.normal(size=n), n_runs=400, max_steps=2000)
     low, high = run.interval
     assert low < 1 / stats.norm.sf(2.0) < high < 1.3 * low
@@ -475,7 +530,7 @@ def test_run_length_of_independent_values_is_geometric():
 
 def test_cusum_run_length_matches_the_literature_and_shrinks_with_autocorrelation():
     """One-sided CUSUM with slack 0.5 and level 4: 336 by Siegmund's formula for white noise."""
-    config = ObserverConfig(theta_high=99, detector="cusum", cusum_limit=4.0)
+    config = ObserverConfig(theta_high=99, detector="cusum", cusum_limit=4.0, two_sided=False)
     means = {}
     for rho in (0.0, 0.6):
         run = average_run_length(

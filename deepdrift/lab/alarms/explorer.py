@@ -98,8 +98,8 @@ step 1, delay 0, ended at step 2; 0 false alarms before.
 
 
 def _reason(event: Event) -> str:
-    if event.cause == "threshold breach":
-        return "fused drift " + event.detail.removeprefix("threshold breach (").removesuffix(")")
+    if event.state == State.ALERT and event.cause != "finite again":
+        return "fused drift " + event.detail.removeprefix(f"{event.cause} (").removesuffix(")")
     if event.state == State.INVALID:
         return f"the fused drift is {event.value}"
     return f"fused drift {event.value:.2f}, {event.detail.replace(' (', ': ').rstrip(')')}"
@@ -172,9 +172,10 @@ alarms before.
         if not single:
             controls["stream"] = choice_control("stream", list(self._streams))
         high, low, slope = base.theta_high, base.theta_low, base.theta_slope
+        bottom = (0.1, 0.1) if base.two_sided else (0.0, -2.0)
         controls |= {
-            "theta_high": number_control("theta_high", high, 0.0, max(8.0, high), 0.1),
-            "theta_low": number_control("theta_low", low, min(-2.0, low), max(8.0, low), 0.1),
+            "theta_high": number_control("theta_high", high, bottom[0], max(8.0, high), 0.1),
+            "theta_low": number_control("theta_low", low, min(bottom[1], low), max(8.0, low), 0.1),
             "theta_slope": number_control("theta_slope", slope, 0.0, max(0.5, slope), 0.01),
             "window_size": number_control("window_size", base.window_size, 5, 60, 1),
             "raise_after": number_control("raise_after", base.raise_after, 1, 10, 1),

@@ -45,7 +45,8 @@ def draw_trace(ax: Axes, trace: Trace, config: ObserverConfig, onset: int | None
         (config.theta_high, figures.VERMILLION),
         (config.theta_low, figures.GREEN),
     ):
-        ax.axhline(level, color=colour, linestyle=(0, (5, 3)), linewidth=1.3)
+        for side in (level, -level) if config.two_sided else (level,):
+            ax.axhline(side, color=colour, linestyle=(0, (5, 3)), linewidth=1.3)
     if onset is not None:
         ax.axvline(onset, color=figures.BLUE, linestyle=(0, (1, 2)), linewidth=1.8)
 
@@ -71,7 +72,9 @@ def draw_layer_bars(
     colours = [LOOKS[State(str(s))][2] for s in states]
     ax.barh(range(len(values)), shown, color=colours, height=0.7)
     ax.axvline(0, color=figures.INK, linewidth=0.8)
-    ax.axvline(config.theta_high, color=figures.VERMILLION, linestyle=(0, (5, 3)), linewidth=1.3)
+    high = config.theta_high
+    for side in (high, -high) if config.two_sided else (high,):
+        ax.axvline(side, color=figures.VERMILLION, linestyle=(0, (5, 3)), linewidth=1.3)
 
 
 def draw_delay_curves(

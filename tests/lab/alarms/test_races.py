@@ -51,7 +51,8 @@ def test_a_detector_raises_its_first_alarm_where_the_state_machine_does(name, st
     for x in shifted:
         for level in levels[::8]:
             quiet = {"theta_high": never} if state == "WARNING" else {"theta_slope": never}
-            given = replace(config(float(level)), theta_low=-never, **quiet)
+            given = config(float(level))
+            given = replace(given, theta_low=-never, two_sided=False, **quiet)
             onsets = replay(x, given).onsets(state)
             expected = int(onsets[0]) if len(onsets) else 300
             assert first_crossings(claims(x), [level])[0] == expected
