@@ -1,7 +1,8 @@
 """Statistics that read a stream step by step: window slope, EWMA, CUSUM, Page-Hinkley.
 
 The charts look upwards (larger is more unusual), `TwoSided` either way; all cost O(1) per step.
-EWMA, CUSUM and Page-Hinkley expect a *standardised* stream: mean 0, standard deviation 1, independent steps on normal data.
+EWMA, CUSUM and Page-Hinkley expect a *standardised* stream: mean 0, standard deviation 1,
+independent steps on normal data.
 Autocorrelation makes each of them fire more often than the textbooks say; measure the rate
 (`deepdrift.alarms.run_length.average_run_length`) or choose the level from normal streams
 (`deepdrift.alarms.run_length.threshold_for_rate`).
