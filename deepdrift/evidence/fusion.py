@@ -152,6 +152,7 @@ class Fusion:
         largest, next_one = self._blocks[:, -1], self._blocks[:, max(n - 2, 0)]
         rival = torch.where(statistics < largest, largest, next_one)
         normal = self._combine(statistics, p, (statistics - rival).clamp(min=0))
+        self.scores_of_second = normal  # (n,), in the order of the samples
         self.normal_scores = normal.sort().values
         exact = len(widths) > 1 and n <= EXACT_UP_TO  # one block is ranked exactly anyway
         self._exact = ExchangeableRanks(statistics, self._weights) if exact else None

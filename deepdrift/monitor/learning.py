@@ -15,6 +15,7 @@ from deepdrift.errors import CalibrationError, StateError
 from deepdrift.monitor.gather import gather, number_of_batches
 from deepdrift.monitor.reference import CALIBRATION, FIT, shard_of
 from deepdrift.monitor.results import Calibration
+from deepdrift.monitor.rules import check_rule
 from deepdrift.monitor.scorer import StateScorer
 from deepdrift.monitor.shards import all_or_none, from_all_ranks, merge_named, world
 from deepdrift.scores.distance import check_labels
@@ -64,7 +65,12 @@ class Learning:
         return self
 
     def calibrate(
-        self, loader: Iterable[Any], max_batches: int | None = None, *, method: str = "conformal"
+        self,
+        loader: Iterable[Any],
+        max_batches: int | None = None,
+        *,
+        method: str = "conformal",
+        per_class: bool = False,
     ) -> Calibration:
         """Learn the scores of normal data and the threshold; no unusual sample is needed.
 
@@ -82,6 +88,10 @@ class Learning:
             from alpha by about ``sqrt(2 alpha (1 - alpha) / n)``; at 4,000 and .05 by .005.
         method : {"conformal", "quantile", "iqr"}
             Rule for the threshold. Only ``conformal`` keeps the stated rate.
+        per_class : bool
+            Keep alpha within every predicted class, not over all samples only. It takes an output
+            layer, and of every class as many samples as alpha needs in the half that judges;
+            classes with fewer are judged together (`Calibration.pooled_classes`). No labels needed.
 
         Returns
         -------
@@ -93,14 +103,15 @@ class Learning:
         ------
         CalibrationError
             Too few samples for alpha (the message says how many are needed), an empty loader,
-            normal data with non-finite states, or another process that failed. What was learned
-            before is then kept.
+            normal data with non-finite states, ``per_class`` without an output layer or with
+            another method, or another process that failed. What was learned before is then kept.
         """
         with self._lock, closing(self._batches(loader, max_batches)) as batches:
             if self._fitted_apart:
                 learned = copy.copy(self._scorer)  # who reads meanwhile keeps the old one
                 fitted = tuple(s for s in self._shards if s.startswith(FIT))
                 with all_or_none():
+                    check_rule(method, per_class, learned.output_layer)
                     stream = learned.stream()
                     for states, _ in batches:
                         stream.add(states)
@@ -112,7 +123,7 @@ class Learning:
                             "pooled; call fit(loader) in all of them, or load one file in all"
                         )
                     stream.take(parts)
-                learned.finish(stream, method)
+                learned.finish(stream, method, per_class)
             elif world() > 1:
                 with all_or_none():
                     raise CalibrationError(
@@ -122,7 +133,7 @@ class Learning:
             else:
                 states, labels = gather(batches, number_of_batches(loader, max_batches))
                 learned = self._new_scorer()
-                learned.calibrate(states, labels, method)
+                learned.calibrate(states, labels, method, per_class)
                 fitted = (self._fit_shard(learned),)
             scores = shard_of(learned.calibration_scores, CALIBRATION)
             self._scorer, self._watch = learned, None  # its history is on another scale

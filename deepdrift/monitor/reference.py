@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from deepdrift.errors import ReferenceFileError
+from deepdrift.monitor.rules import PREDICTED
 from deepdrift.monitor.weights import Sketch, other_weights
 from deepdrift.scores.chain import ChainSums
 from deepdrift.scores.distance import LayerDistance
@@ -77,7 +78,8 @@ class Reference:
         Fitted sums of the layers; None where the score does not use them.
     calibration : dict of str to Tensor
         Scores of normal samples that were not fitted on: ``"first.<block>"`` and
-        ``"second.<block>"``, each ``(n, K)``, or ``"velocity"`` ``(n,)``.
+        ``"second.<block>"``, each ``(n, K)``, or ``"velocity"`` ``(n,)``. With a calibration per
+        class also ``"second.predicted"`` ``(n,)``, the predicted classes of the second half.
     output : LayerDistance or None
         Fitted sums of the output layer.
     input : LayerDistance or None
@@ -149,6 +151,11 @@ class Reference:
             if nothing_new or any(s.startswith(CALIBRATION) for s in shared):
                 raise delivered_twice(name)
             parts = [c for c in (self.calibration, other.calibration) if c]
+            if len({PREDICTED in c for c in parts}) > 1:
+                raise ReferenceFileError(
+                    f"{name}: calibrated per class where the other is not, or the other way round; "
+                    "calibrate both with the same per_class"
+                )
             pooled = {
                 k: v if k.startswith("shape.") else torch.cat([c[k] for c in parts])
                 for c in parts[:1]

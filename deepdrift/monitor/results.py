@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -30,6 +30,13 @@ class Calibration:
         side of it: all above are flagged, and some a little below.
     mean, std, q25, q75, iqr, iqr_threshold : float
         Of the scores of the ``n_samples`` normal samples.
+    class_thresholds : dict of int to float
+        With ``per_class``: predicted class -> threshold of its samples, which then decides instead
+        of ``threshold``, the one for all. Else empty.
+    pooled_classes : tuple of int
+        With ``per_class``: predicted classes of too few samples, and those that were joined to them
+        to make enough. Their samples are judged together, with those of classes never predicted
+        here: alpha holds for them as a group.
     """
 
     n_samples: int
@@ -44,16 +51,28 @@ class Calibration:
     q75: float
     iqr: float
     iqr_threshold: float
+    class_thresholds: dict[int, float] = field(default_factory=dict, hash=False)
+    pooled_classes: tuple[int, ...] = ()
 
     def __getitem__(self, key: str) -> Any:
         return vars(self)[key]
 
     def __str__(self) -> str:
         rate = "" if self.method == "iqr" else f" for a false-alarm rate of {self.alpha:g}"
-        return (
+        text = (
             f"Calibrated on {self.n_samples} normal samples (statistics fitted on {self.n_fit}, "
             f"{self.n_classes} classes): {self.method} threshold {self.threshold:.3g}{rate}."
         )
+        if self.class_thresholds:
+            values = self.class_thresholds.values()
+            text += (
+                f" Each predicted class has its own, from {min(values):.3g} to {max(values):.3g}"
+            )
+            if self.pooled_classes:
+                few = ", ".join(map(str, self.pooled_classes))
+                text += f"; too few samples, so judged together: {few} and any other class"
+            text += "."
+        return text
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,14 @@ from deepdrift.alarms.diagnosis import (
     diagnose_drift,
     with_probe,
 )
-from deepdrift.errors import CalibrationError, NotFittedError, StateError
+from deepdrift.errors import NotFittedError, StateError
 from deepdrift.evidence import calibration as cal
+from deepdrift.evidence.classes import ClassRanks
 from deepdrift.evidence.drift import Drift
 from deepdrift.evidence.fusion import Fusion
 from deepdrift.monitor.columns import BLOCKS, ScoreColumns, invalid_rows, why_other_widths
 from deepdrift.monitor.results import Calibration, Reading
+from deepdrift.monitor.rules import PREDICTED, calibration_of, check_rule
 from deepdrift.monitor.stream import PIECE, ScoreStream, split_rows
 from deepdrift.scores.chain import ChainSums
 from deepdrift.scores.distance import LayerDistance, check_labels
@@ -40,7 +42,6 @@ SCORES = {
 # What the output says counts as much as the three blocks of the layers together.
 BLOCK_WEIGHTS = {"output": 3.0, "input": 2.0}
 N_SMALLEST = 2  # layers of a block that speak, those of the smallest p-values
-METHODS = ("conformal", "quantile", "iqr")
 SAMPLES_PER_CLASS = 5  # with fewer labelled samples than this, class means are noise
 _ROWS = 4096  # samples that are copied at one time
 
@@ -54,7 +55,8 @@ class StateScorer:
     ----------
     score : {"fused", "innovation", "distance", "velocity"}
         ``fused`` combines innovation, layer distance and, with labels, relative distance
-        (`deepdrift.evidence.fusion`). ``velocity`` is the raw peak spatial velocity, judged two-sidedly.
+        (`deepdrift.evidence.fusion`). ``velocity`` is the raw peak spatial velocity, judged from
+        both sides.
     alpha : float
         False-alarm rate per sample that the threshold promises.
     across_widths : {None, "norm"}
@@ -107,6 +109,7 @@ class StateScorer:
         self.calibration_scores: dict[str, Tensor] = {}
         self.calibration: Calibration | None = None
         self._fusion: Fusion | None = None
+        self._classes: ClassRanks | None = None
         self._drift: Drift | None = None
         self._normal = torch.empty(0, device="cpu")
         self._own_fit = False
@@ -162,20 +165,28 @@ class StateScorer:
         return self
 
     def calibrate(
-        self, states: States, labels: Tensor | None = None, method: str = "conformal"
+        self,
+        states: States,
+        labels: Tensor | None = None,
+        method: str = "conformal",
+        per_class: bool = False,
     ) -> Calibration:
         """Learn the scores of normal data and the threshold.
 
         Without an earlier `partial_fit` half of the samples, drawn by a fixed rule that depends on
         their number alone, fit the statistics. The others form the two halves of a `Fusion`.
 
+        With ``per_class`` alpha holds within every predicted class (the largest logit of the
+        output layer): p-values are the ranks of scores among normal samples of the same class
+        (`deepdrift.evidence.classes`). Scores and drift stay those of all samples.
+
         Raises
         ------
         CalibrationError
             Too few samples for alpha (the message says how many are needed), non-finite states,
-            or an unknown method.
+            an unknown method, or ``per_class`` without an output layer or a conformal threshold.
         """
-        _check_method(method)
+        check_rule(method, per_class, self.output_layer)
         states = {k: finite_samples(v, f"layer {k!r}") for k, v in as_states(states).items()}
         layers, _ = self._split(states)
         self._check_layers(layers)
@@ -202,7 +213,7 @@ class StateScorer:
             order = torch.arange(n, device="cpu")
         for part in order.split(PIECE):
             stream.add(rows(part))
-        return self._calibrated(stream, first, second, method)
+        return self._calibrated(stream, first, second, method, per_class)
 
     def stream(self) -> ScoreStream:
         """Take normal states batch by batch after `partial_fit`: only their scores are kept.
@@ -222,21 +233,26 @@ class StateScorer:
             self._columns = None
         return ScoreStream(self._normal_scores, list(self.widths))
 
-    def finish(self, stream: ScoreStream, method: str = "conformal") -> Calibration:
+    def finish(
+        self, stream: ScoreStream, method: str = "conformal", per_class: bool = False
+    ) -> Calibration:
         """`calibrate` with what a stream of normal states has scored."""
-        _check_method(method)
+        check_rule(method, per_class, self.output_layer)
         parts = split_rows(stream.n, self.alpha, self._n_parts(own_fit=False), self._n_tails)
-        return self._calibrated(stream, *parts[1:], method)
+        return self._calibrated(stream, *parts[1:], method, per_class)
 
     def _normal_scores(self, states: States) -> Tensor:
         layers, others = self._split(states)
         self._check_widths(layers)
         if self.score_name == "velocity":
             return self._peak_velocity(layers)
-        return self._matrix(layers | others)[0]
+        matrix = self._matrix(layers | others)[0]
+        if self.output_layer is None:
+            return matrix
+        return torch.cat([matrix, self._predicted(others)[:, None]], dim=1)
 
     def _calibrated(
-        self, stream: ScoreStream, first: Tensor, second: Tensor, method: str
+        self, stream: ScoreStream, first: Tensor, second: Tensor, method: str, per_class: bool
     ) -> Calibration:
         done = stream.finish()
         if self.score_name == "velocity":
@@ -246,11 +262,13 @@ class StateScorer:
             for half, index in (("first", first), ("second", second))
             for block, values in self._columns.blocks(done.scores[index]).items()
         }
+        if per_class:
+            scores[PREDICTED] = done.scores[second, -1].long()
         return self.set_calibration(scores | done.shape(second).to_tensors(), method)
 
     def set_calibration(self, scores: dict[str, Tensor], method: str) -> Calibration:
         """Take over calibration scores, as `calibrate` makes them and references store them."""
-        drift = None
+        drift = classes = None
         if self.score_name == "velocity":
             fusion, normal = None, scores["velocity"]
         else:
@@ -261,32 +279,13 @@ class StateScorer:
             fusion = Fusion(first, second, BLOCK_WEIGHTS, N_SMALLEST)
             normal = fusion.normal_scores
             drift = Drift(fusion, second, len(self.widths), self._targets)
-        threshold = {
-            "conformal": lambda: cal.conformal_threshold(normal, self.alpha / self._n_tails),
-            "quantile": lambda: cal.quantile_threshold(normal, self.alpha),
-            "iqr": lambda: cal.iqr_threshold(normal),
-        }[method]()
-        quartiles = torch.quantile(
-            normal, torch.tensor([0.25, 0.75], dtype=torch.float64, device="cpu")
+            if PREDICTED in scores:
+                classes = ClassRanks(fusion.scores_of_second, scores[PREDICTED], self.alpha)
+        self.calibration = calibration_of(
+            normal, method, self.alpha, self._n_tails, self.sums, classes
         )
-        q25, q75 = quartiles.tolist()
-        sums = self.sums
         self._fusion, self._normal, self._drift, self.method = fusion, normal, drift, method
-        self.calibration_scores = scores
-        self.calibration = Calibration(
-            n_samples=len(normal),
-            n_fit=0 if sums is None else sums.n,
-            n_classes=1 if sums is None else sums.n_classes,
-            alpha=self.alpha,
-            method=method,
-            threshold=threshold,
-            mean=float(normal.mean()),
-            std=float(normal.std(correction=0)),
-            q25=q25,
-            q75=q75,
-            iqr=q75 - q25,
-            iqr_threshold=cal.iqr_threshold(normal),
-        )
+        self.calibration_scores, self._classes = scores, classes
         self.prepare()
         widths = dict(self.widths)
         for part in (self.output, self.input):
@@ -326,6 +325,8 @@ class StateScorer:
         else:
             score, p_values, ranks = self._fusion.judge(matrix, finite)
             layer_p_values = self._columns.blocks(ranks)
+            if self._classes is not None:
+                p_values = self._classes.p_values(score, self._predicted(states))
         invalid = {} if finite else invalid_rows(states)
         if invalid:  # others may hide the NaN of one layer (ReLU, pooling): the sample is invalid
             rows = torch.stack(list(invalid.values())).any(dim=0)
@@ -433,6 +434,10 @@ class StateScorer:
         self.prepare()
         return self._columns.read(list(states.values()))
 
+    def _predicted(self, states: States) -> Tensor:
+        """Class ``(N,)`` of the largest logit."""
+        return states[self.output_layer].argmax(dim=1).cpu()
+
     def _peak_velocity(self, states: States) -> Tensor:
         layers, _ = self._split(states)
         return spatial_velocity(layers, self.across_widths).amax(dim=1).double().cpu()
@@ -451,8 +456,3 @@ class StateScorer:
                 f"states: expected layers of widths {self.widths} as fitted, got {widths}; "
                 + why_other_widths(self.widths, widths)
             )
-
-
-def _check_method(method: str) -> None:
-    if method not in METHODS:
-        raise CalibrationError(f"method: expected one of {', '.join(METHODS)}, got {method!r}")

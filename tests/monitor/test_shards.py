@@ -34,6 +34,14 @@ def network(seed=0):
     return nn.Sequential(nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 8), nn.ReLU(), nn.Linear(8, 3))
 
 
+def of_several_classes():
+    """A network that puts its inputs in one class as often as in another."""
+    model = network()
+    with torch.no_grad():
+        model[-1].bias -= model(torch.cat([x for x, _ in normal(0)])).median(dim=0).values
+    return model
+
+
 def watch(model=None, **options):
     return DeepDriftMonitor(model or network(), LAYERS, output_layer="4", **options)
 
@@ -106,6 +114,10 @@ def one_of_two(rank, folder):
         if rank == 1:
             monitor.load(folder / "elsewhere")
         found["other fits"] = message(monitor.calibrate, normal(rank))
+    with watch(of_several_classes()) as monitor:
+        monitor.fit(shard(rank))
+        found["per class"] = monitor.calibrate(normal(rank), per_class=True).class_thresholds
+        found["p per class"] = monitor.p_values(x)
     torch.distributed.destroy_process_group()
     torch.save(found, folder / f"found-{rank}")
 
@@ -163,6 +175,18 @@ def test_two_processes_learn_what_one_does(two):
         assert one["threshold"] == pytest.approx(calibration.threshold, rel=1e-9)
         assert torch.allclose(one["p"], monitor.p_values(draw(40, 9)[0]), atol=1.01 / 131)
         assert far_from(one["shape"], monitor.reference.calibration) < 1e-9
+
+
+@needs_gloo
+def test_two_processes_calibrate_within_classes(two):
+    (one, other), _ = two
+    assert one["per class"] == other["per class"]
+    assert torch.equal(one["p per class"], other["p per class"])
+    with watch(of_several_classes()) as monitor:
+        monitor.fit(shard(0) + shard(1))
+        thresholds = monitor.calibrate(normal(0) + normal(1), per_class=True).class_thresholds
+        assert one["per class"] == pytest.approx(thresholds, rel=1e-9)
+        assert len(thresholds) > 1
 
 
 @needs_gloo
