@@ -1,8 +1,9 @@
 """Every score of the fair comparison behind one call: what it may look at, and how it is fitted.
 
 Ours, DIME and the trivial scores are computed here; all others come from ``pytorch-ood`` with that
-package's default settings. Nothing is tuned: not a layer, not a sign, not a constant. A larger
-score always means more unusual.
+package's default settings, except that kNN's k follows the number of normal samples. Nothing is
+tuned on what is judged: not a layer, not a sign, not a constant. A larger score always means more
+unusual.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from torch import Tensor, nn
 
 from deepdrift.baselines import DIME
 from deepdrift.errors import StateError, require
+from deepdrift.lab.bench.rivals import PixelStatistics, neighbour_for
+from deepdrift.lab.fair_comparison.multi_layer import ClassGaussians, MultiLayer
 from deepdrift.monitor.scorer import StateScorer
 from deepdrift.scores.velocity import spatial_velocity
 from deepdrift.states.collect import collect
+from deepdrift.states.inputs import INPUT, input_statistics
 
 __all__ = ["DETECTORS", "Detector", "FittedDetector", "Observed", "fit_detectors", "observe"]
 
@@ -120,7 +124,7 @@ class Detector:
     Attributes
     ----------
     name : str
-    family : {"ours", "velocity", "DIME", "logits", "features", "shaping", "trivial"}
+    family : {"ours", "multi-layer", "velocity", "DIME", "logits", "features", "shaping", "trivial"}
     fit : callable
         ``fit(fit_set, calibration_set, head)`` returns a score function, or a `FittedDetector`
         where the calibration scores are not those of the whole calibration set.
@@ -138,12 +142,13 @@ class Detector:
         return self.needs != "activations" or bool((observed.features >= 0).all())
 
 
-def _ours(score: str, output: bool = False) -> Callable[..., FittedDetector]:
+def _ours(score: str, output: bool = False, given: bool = False) -> Callable[..., FittedDetector]:
     def states(x: Observed) -> dict[str, Tensor]:
-        return x.states | ({"logits": x.logits} if output else {})
+        more = {"logits": x.logits} if output else {}
+        return x.states | more | ({INPUT: input_statistics(x.images)} if given else {})
 
     def fit(normal: Observed, calibration: Observed, head: nn.Linear) -> FittedDetector:
-        scorer = StateScorer(score, output_layer="logits" if output else None)
+        scorer = StateScorer(score, output_layer="logits" if output else None, watch_input=given)
         scorer.partial_fit(states(normal), normal.labels).calibrate(states(calibration))
         return FittedDetector(lambda x: scorer.read(states(x)).score, scorer.normal_scores)
 
@@ -185,6 +190,8 @@ def _on_features(name: str) -> Callable[..., Score]:
         settings = {}
         if name == "ViM":  # half of the width, as its authors choose for narrow networks
             settings = {"d": normal.features.shape[1] // 2, "w": head.weight, "b": head.bias}
+        if name == "KNN":
+            settings = {"k": neighbour_for(len(normal))}
         detector = getattr(_library(), name)(None, **settings)
         detector.fit_features(normal.features, normal.labels)
         return lambda x: detector.predict_features(x.features)
@@ -232,6 +239,19 @@ def _shaped(name: str) -> Callable[..., Score]:
     return fit
 
 
+def _pixel_statistics(normal: Observed, calibration: Observed, head: nn.Linear) -> Score:
+    score = PixelStatistics(normal.images)
+    return lambda x: score(x.images)
+
+
+def _class_gaussians(
+    normal: Observed, calibration: Observed, head: nn.Linear
+) -> Score | FittedDetector:
+    layers = ClassGaussians(normal.states, normal.labels)
+    combined = MultiLayer(layers(calibration.states))
+    return FittedDetector(lambda x: combined(layers(x.states)), combined.normal_scores)
+
+
 def _input_norm(x: Observed) -> Tensor:
     return x.images.flatten(1).double().norm(dim=1)
 
@@ -259,7 +279,8 @@ def _library() -> object:
 DETECTORS: dict[str, Detector] = {
     detector.name: detector
     for detector in (
-        Detector("fused (default)", "ours", _ours("fused", output=True)),
+        Detector("fused (default)", "ours", _ours("fused", output=True, given=True)),
+        Detector("fused, without input", "ours", _ours("fused", output=True)),
         Detector("fused, layers only", "ours", _ours("fused")),
         Detector("innovation", "ours", _ours("innovation")),
         Detector("layer distance", "ours", _ours("distance")),
@@ -279,6 +300,8 @@ DETECTORS: dict[str, Detector] = {
         Detector("ReAct", "shaping", _shaped("ReAct")),
         Detector("ASH-S", "shaping", _shaped("ASH"), needs="activations"),
         Detector("SCALE", "shaping", _shaped("SCALE"), needs="activations"),
+        Detector("class Gaussians, all layers", "multi-layer", _class_gaussians),
+        Detector("pixel statistics", "trivial", _pixel_statistics),
         Detector("input norm", "trivial", lambda *_: _input_norm),
         Detector("gradient energy", "trivial", lambda *_: _gradient_energy),
         Detector("random", "trivial", lambda *_: _random),

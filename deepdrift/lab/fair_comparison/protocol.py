@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -49,12 +49,15 @@ class ShiftedSet:
         For a corruption: the test images in their order.
     severity : int
         1 to 5 for a corruption, else 0.
+    clusters : Tensor or None, shape (M,)
+        Which images belong together, such as patches of one photograph; None: each by itself.
     """
 
     name: str
     kind: str
     images: Tensor
     severity: int = 0
+    clusters: Tensor | None = None
 
     @property
     def key(self) -> str:
@@ -74,11 +77,14 @@ class Scores:
         Detector -> alpha -> conformal threshold from calibration scores.
     kinds : dict of str to str
         Set key -> kind.
+    clusters : dict of str to Array
+        Set key -> which images belong together ``(N,)``, where some do.
     """
 
     values: dict[str, dict[str, Array]]
     thresholds: dict[str, dict[float, float]]
     kinds: dict[str, str]
+    clusters: dict[str, Array] = field(default_factory=dict)
 
     @property
     def detectors(self) -> tuple[str, ...]:
@@ -158,6 +164,11 @@ class Protocol:
         for part in self.shifted:
             if part.kind not in KINDS:
                 raise EvaluationError(f"kind: expected one of {', '.join(KINDS)}: {part.kind!r}")
+            if part.clusters is not None and part.clusters.shape != (len(part.images),):
+                raise EvaluationError(
+                    f"{part.key}: expected {len(part.images)} cluster numbers, got shape "
+                    f"{tuple(part.clusters.shape)}"
+                )
             if part.kind == "corruption" and len(part.images) != len(test):
                 raise EvaluationError(
                     f"{part.key}: expected the {len(test)} test images, got {len(part.images)}"
@@ -210,7 +221,9 @@ class Protocol:
             seen = observe(network, images, layers)
             for name, detector in fitted.items():
                 values[name][key] = detector.score(seen).numpy()
-        return Scores(values, self._thresholds(fitted), {s.key: s.kind for s in self.shifted})
+        kinds = {s.key: s.kind for s in self.shifted}
+        clusters = {s.key: s.clusters.numpy() for s in self.shifted if s.clusters is not None}
+        return Scores(values, self._thresholds(fitted), kinds, clusters)
 
     def _thresholds(self, fitted: Mapping[str, FittedDetector]) -> dict[str, dict[float, float]]:
         return {
@@ -242,10 +255,11 @@ def fashion_protocol(
     clothing = data.load()
     parts = [part.without(HELD_OUT) for part in (clothing.fit, clothing.calibration, clothing.test)]
     noise = torch.rand(1000, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    patches = data.load_ood("photo-patches")  # the label is the photograph
     shifted = [
         ShiftedSet("new classes", "near", clothing.test.classes(HELD_OUT).images),
         *(ShiftedSet(n, "far", data.load_ood(n).images) for n in ("mnist", "digits")),
-        ShiftedSet("photo-patches", "far", data.load_ood("photo-patches").images),
+        ShiftedSet("photo-patches", "far", patches.images, clusters=patches.labels),
         ShiftedSet("uniform noise", "far", noise),
     ]
     shifted += [

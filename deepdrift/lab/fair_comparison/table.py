@@ -3,7 +3,8 @@
 The unit is an image: one that was scored clean and through eleven faults counts once, not twelve
 times. With the placements of DeLong et al. (1988), an average of AUROCs is an average over images
 plus noise; what one image adds to it, over all sets it appears in, is one independent term
-(clusters after Obuchowski, Biometrics 53, 1997). Detectors see the same images, so differences
+(clusters after Obuchowski, Biometrics 53, 1997). Patches of one photograph count as one too.
+Detectors see the same images, so differences
 come from the covariance of their terms, not from two separate intervals.
 """
 
@@ -148,7 +149,7 @@ class Comparison:
                 if first.kinds[key] == "corruption":
                     of_test += weight * of_shifted
                 else:
-                    covariance[r] += _scatter(weight * of_shifted)
+                    covariance[r] += _scatter(weight * of_shifted, first.clusters.get(key))
             covariance[r] += _scatter(of_test)
         alphas = tuple(first.thresholds[names[0]])
         flagged = [[[float(run.false_alarms(d, a)) for d in names] for a in alphas] for run in runs]
@@ -198,6 +199,30 @@ class Comparison:
         c = self.covariance[r]
         value = (self.values[:, r, i] - self.values[:, r, j]).mean()
         return self._estimate(value, c[i, i] + c[j, j] - 2 * c[i, j], -1.0)
+
+    def over_trainings(self, a: str, b: str | None = None, row: str = GROUPS[0]) -> Estimate:
+        """AUROC of a, or a minus b, with Student's interval over the trainings.
+
+        It covers another training of the same kind on the same test images, and needs two
+        trainings at least; with three it is wide.
+
+        Examples
+        --------
+        >>> sets = [{"test": np.array([1.0, 3]), "x": np.array([x, 4, 4])} for x in (2.0, 3, 4)]
+        >>> runs = [Scores({"a": each}, {"a": {0.5: 3.0}}, {"x": "far"}) for each in sets]
+        >>> print(Comparison.of(runs).over_trainings("a"))
+        0.917 [0.710, 1.000]
+        """
+        i, r = self._index(a, row)
+        values = self.values[:, r, i]
+        if b is not None:
+            values = values - self.values[:, r, self._index(b, row)[0]]
+        n = len(values)
+        if n < 2:
+            raise EvaluationError("over_trainings: expected two trainings or more, got one")
+        half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / n**0.5)
+        mean, lowest = float(values.mean()), -1.0 if b is not None else 0.0
+        return Estimate(mean, max(lowest, mean - half), min(1.0, mean + half), n, 0)
 
     def ranking(self, row: str = GROUPS[0]) -> list[tuple[str, Estimate]]:
         """Detectors that apply, best first."""
@@ -276,8 +301,14 @@ def _terms(runs: Sequence[Scores], key: str) -> tuple[Array, Array, Array]:
     return np.array(aurocs), of_normal, of_shifted
 
 
-def _scatter(terms: Array) -> Array:
-    """Covariance ``(D, D)`` of the sums of independent terms ``(D, n)`` with mean 0."""
+def _scatter(terms: Array, clusters: Array | None = None) -> Array:
+    """Covariance ``(D, D)`` of the sums of independent terms ``(D, n)`` with mean 0.
+
+    What belongs to one cluster counts as one term.
+    """
+    if clusters is not None:
+        _, rows = np.unique(clusters, return_inverse=True)
+        terms = np.stack([np.bincount(rows, weights=line) for line in terms])
     n = terms.shape[1]
     return n / (n - 1) * terms @ terms.T
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from deepdrift.lab.bench import evaluation as ev
 from deepdrift.lab.bench.evaluation import EvaluationError
@@ -274,3 +275,31 @@ def test_unknown_names():
 def test_no_runs_is_an_error():
     with pytest.raises(EvaluationError, match="at least one training, got none"):
         Comparison.of([])
+
+
+def test_images_of_one_cluster_count_once():
+    """Ten copies of every image, as clusters, have the interval of the images themselves."""
+    g = np.random.default_rng(0)
+    test, shifted = g.normal(size=300), g.normal(1.0, size=40)
+    kinds = {"patches": "far"}
+
+    def width(values, clusters):
+        run = Scores({"a": {"test": test, "patches": values}}, {"a": {0.05: 2.0}}, kinds, clusters)
+        estimate = Comparison.of([run]).auroc("a", "patches")
+        return estimate.high - estimate.low
+
+    copies, numbers = np.repeat(shifted, 10), np.repeat(np.arange(40), 10)
+    alone = width(shifted, {})
+    assert width(copies, {"patches": numbers}) == pytest.approx(alone, rel=1e-9)
+    assert width(copies, {}) < 0.8 * alone
+
+
+def test_the_interval_over_trainings_is_students():
+    comparison = Comparison.of(RUNS)
+    a, b = comparison.detectors[:2]
+    gaps = comparison.by_training(a) - comparison.by_training(b)
+    low, high = stats.t.interval(0.95, len(gaps) - 1, gaps.mean(), stats.sem(gaps))
+    found = comparison.over_trainings(a, b)
+    assert (found.low, found.high) == pytest.approx((low, high))
+    with pytest.raises(EvaluationError, match="two trainings"):
+        Comparison.of(RUNS[:1]).over_trainings(a)
