@@ -80,7 +80,7 @@ class DeepDriftMonitor(Learning, Keeping):
     Examples
     --------
     >>> g = torch.Generator().manual_seed(0)
-    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU())
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.Softplus(), nn.Linear(8, 8), nn.Softplus())
     >>> normal = [torch.randn(50, 4, generator=g) for _ in range(20)]
     >>> with DeepDriftMonitor(model, ["1", "3"], alpha=0.05) as monitor:
     ...     _ = monitor.calibrate(normal)
@@ -233,7 +233,13 @@ class DeepDriftMonitor(Learning, Keeping):
         return self.read(batch).score
 
     def p_values(self, batch: Any = None) -> Tensor:
-        """Conformal p-value ``(N,)``: for normal samples at most alpha with probability alpha."""
+        """Conformal p-value ``(N,)`` of a batch, float64; smaller is more unusual.
+
+        A normal sample gets a p-value of alpha or less with a probability of at most alpha, for
+        every alpha. The probability is an average over calibration sets: with one of them the rate
+        is a little higher or lower. With ``calibrate(..., per_class=True)`` this holds within every
+        predicted class, or group of classes that are judged together.
+        """
         return self.read(batch).p_values
 
     def states(self, batch: Any = None) -> dict[str, Tensor]:
