@@ -193,7 +193,7 @@ camera, preprocessing, units. Runner-up: geometric collapse.
             return verdict("spurious correlation", start,
                            f"early layers are calm, then drift grows to {peak:.1f}",
                            "novel class", sure)  # fmt: skip
-        name, why = _broken(layers[start])
+        name, why = broken(layers[start])
         reason = f"drift jumps from {z[start - 1]:.1f} to {z[start]:.1f}{why}"
         if len(z) == 2 and not why:  # the last layer always is the peak
             return verdict("not sure", start, reason, name, 0.0)
@@ -250,7 +250,8 @@ def with_probe(diagnosis: Diagnosis, probe: Diagnosis) -> Diagnosis:
     )
 
 
-def _broken(layer: LayerEvidence) -> tuple[str, str]:
+def broken(layer: LayerEvidence) -> tuple[str, str]:
+    """What a layer that breaks is called by its length and silence, and why; "" without either."""
     if layer.length > GROWN:
         return "exploding", f", its states {layer.length:.1f} times as long as normal"
     if layer.length < SHRUNKEN or layer.dead > DEAD:

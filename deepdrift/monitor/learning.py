@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
+from deepdrift.alarms.input_evidence import NormalInputs
 from deepdrift.errors import CalibrationError, StateError
 from deepdrift.monitor.gather import gather, number_of_batches
 from deepdrift.monitor.reference import CALIBRATION, FIT, shard_of
@@ -23,7 +24,7 @@ from deepdrift.scores.moments import finite_samples
 from deepdrift.states.batches import split_batch
 from deepdrift.states.forward import quiet, run
 from deepdrift.states.hooks import never_ran
-from deepdrift.states.inputs import INPUT
+from deepdrift.states.inputs import INPUT, find_input
 
 
 class Learning:
@@ -106,7 +107,8 @@ class Learning:
             normal data with non-finite states, ``per_class`` without an output layer or with
             another method, or another process that failed. What was learned before is then kept.
         """
-        with self._lock, closing(self._batches(loader, max_batches)) as batches:
+        seen = NormalInputs()
+        with self._lock, closing(self._batches(loader, max_batches, seen)) as batches:
             if self._fitted_apart:
                 learned = copy.copy(self._scorer)  # who reads meanwhile keeps the old one
                 fitted = tuple(s for s in self._shards if s.startswith(FIT))
@@ -116,14 +118,18 @@ class Learning:
                     for states, _ in batches:
                         stream.add(states)
                 if world() > 1:
-                    shards, parts = zip(*from_all_ranks((fitted, stream.part())), strict=True)
+                    sent = from_all_ranks((fitted, stream.part(), seen))
+                    shards, parts, seen_by = zip(*sent, strict=True)
                     if len(set(shards)) > 1:
                         raise CalibrationError(
                             "calibrate: the processes hold different fits, whose scores cannot be "
                             "pooled; call fit(loader) in all of them, or load one file in all"
                         )
                     stream.take(parts)
-                learned.finish(stream, method, per_class)
+                    seen = NormalInputs()
+                    for other in seen_by:
+                        seen.merge(other)
+                learned.finish(stream, method, per_class, seen)
             elif world() > 1:
                 with all_or_none():
                     raise CalibrationError(
@@ -133,7 +139,7 @@ class Learning:
             else:
                 states, labels = gather(batches, number_of_batches(loader, max_batches))
                 learned = self._new_scorer()
-                learned.calibrate(states, labels, method, per_class)
+                learned.calibrate(states, labels, method, per_class, seen)
                 fitted = (self._fit_shard(learned),)
             scores = shard_of(learned.calibration_scores, CALIBRATION)
             self._scorer, self._watch = learned, None  # its history is on another scale
@@ -144,9 +150,12 @@ class Learning:
         return shard_of({} if scorer.sums is None else scorer.sums.to_tensors(), FIT)
 
     def _batches(
-        self, loader: Iterable[Any], max_batches: int | None
+        self, loader: Iterable[Any], max_batches: int | None, seen: NormalInputs | None = None
     ) -> Iterator[tuple[dict[str, Tensor], Tensor | None]]:
-        """States and labels batch by batch; drawing the batches leaves no trace either."""
+        """States and labels batch by batch; drawing the batches leaves no trace either.
+
+        ``seen`` is shown the inputs and the logits.
+        """
         count, widths = 0, {}
         with quiet(self._network):
             for batch in islice([loader] if isinstance(loader, Tensor) else loader, max_batches):
@@ -168,6 +177,9 @@ class Learning:
                 n = len(next(iter(states.values())))
                 count += 1
                 widths = same_widths(states, widths, count)
+                if seen is not None:
+                    inputs = find_input(split.args, split.kwargs, n)
+                    seen.add(inputs, states.get(self._scorer.output_layer or ""))
                 yield states, None if labels is None else check_labels(labels, n)
         if count == 0:
             raise CalibrationError("loader: it gave no batch; expected batches of normal data")

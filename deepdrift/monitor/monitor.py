@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from deepdrift.alarms.config import ObserverConfig
-from deepdrift.alarms.diagnosis import Diagnosis
 from deepdrift.alarms.events import Event
+from deepdrift.alarms.findings import Findings
 from deepdrift.alarms.watch import Status, Watch
 from deepdrift.errors import NotFittedError, StateError
 from deepdrift.monitor.keeping import Keeping
@@ -27,7 +27,7 @@ from deepdrift.states.blocks import auto_layers
 from deepdrift.states.forward import Quiet, run, unwrap
 from deepdrift.states.head import find_head
 from deepdrift.states.hooks import Recorder
-from deepdrift.states.inputs import INPUT
+from deepdrift.states.inputs import INPUT, find_input
 from deepdrift.states.layers import as_names
 from deepdrift.states.padding import MaskSource
 from deepdrift.states.pooling import Layouts, Pooling, describe
@@ -327,21 +327,47 @@ class DeepDriftMonitor(Learning, Keeping):
                 self._watch = Watch(names, self._drift_config)
             return self._watch.update(layers.tolist(), float(fused), step)
 
-    def diagnose(self, batch: Any = None, probe: Any = None) -> Diagnosis:
-        """Name what is wrong with a batch, and where it starts; *not sure* is an answer.
+    def diagnose(self, batch: Any = None, probe: Any = None) -> Findings:
+        """Which side changed, the network or its inputs, where it shows, and what changed.
 
         Parameters
         ----------
         batch : Tensor, tuple or mapping, optional
-            ``None`` takes what the model computed last.
+            ``None`` takes what the model computed last, whose inputs are then not seen.
         probe : Tensor, tuple or mapping, optional
-            Known good inputs, for example calibration images. They tell a broken network from
-            strange inputs (`deepdrift.alarms.diagnosis.with_probe`).
+            At least 8 known good inputs, drawn as those of the calibration were: they tell a
+            broken network from strange inputs. A probe whose inputs are unusual themselves, such
+            as another data set, settles nothing and is named in the answer.
+
+        Returns
+        -------
+        Findings
+            ``side``, ``place`` and ``changes``; "cannot say" is an answer. Token numbers, and
+            models run by ``forward=``, give no evidence of their inputs.
+
+        Raises
+        ------
+        NotFittedError, StateError, ForwardError
+            Before `calibrate`; for states unlike the calibrated ones or a small probe; for a
+            refused batch.
         """
         if self.calibration is None:
             raise NotFittedError("monitor: call calibrate(loader) on normal data first")
         states = self._recorded(batch)
-        return self._scorer.diagnose(states, None if probe is None else self._recorded(probe))
+        inputs = self._inputs(batch, states)
+        if probe is None:
+            return self._scorer.diagnose(states, inputs=inputs)
+        good = self._recorded(probe)
+        return self._scorer.diagnose(
+            states, good, inputs=inputs, probe_inputs=self._inputs(probe, good)
+        )
+
+    def _inputs(self, batch: Any, states: Mapping[str, Tensor]) -> Tensor | None:
+        """The input that gave these states, where it is known and has statistics."""
+        if batch is None:
+            return None
+        split = split_batch(batch, self._network, forward=self._forward)
+        return find_input(split.args, split.kwargs, len(next(iter(states.values()))))
 
     def reset_stream(self) -> None:
         """Start the alarm state machines afresh, as a new fit, calibration or reference does."""

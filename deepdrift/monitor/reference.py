@@ -29,6 +29,7 @@ from deepdrift.states.storage import read_tensors, write_tensors
 
 FORMAT = "deepdrift-reference-3"
 FIT, CALIBRATION = "fit:", "calibration:"  # what a shard was used for
+OF_THE_FIRST = ("shape.", "input.", "classes.")  # calibration tensors that are not pooled
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,8 @@ class Reference:
         """Reference of the data of both; neither is changed.
 
         Same sums in both (one fit sent to several workers): their calibration scores are pooled;
-        the shape of normal states, which only diagnoses use, stays that of the first. A shard
+        the shape of normal states, and what normal inputs look like, which only diagnoses use,
+        stay those of the first. A shard
         counts as the same if it was read in the same batches.
         Different sums (shards fitted apart): the sums are added, and calibration scores, which
         belong to the old sums, are dropped; calibrate the result on held-out data.
@@ -157,7 +159,7 @@ class Reference:
                     "calibrate both with the same per_class"
                 )
             pooled = {
-                k: v if k.startswith("shape.") else torch.cat([c[k] for c in parts])
+                k: v if k.startswith(OF_THE_FIRST) else torch.cat([c[k] for c in parts])
                 for c in parts[:1]
                 for k, v in c.items()
             }

@@ -10,19 +10,15 @@ import math
 import torch
 from torch import Tensor
 
-from deepdrift.alarms.diagnosis import (
-    Diagnosis,
-    LayerEvidence,
-    NormalShape,
-    diagnose_drift,
-    with_probe,
-)
+from deepdrift.alarms.findings import Findings
+from deepdrift.alarms.input_evidence import NormalInputs
 from deepdrift.errors import NotFittedError, StateError
 from deepdrift.evidence import calibration as cal
 from deepdrift.evidence.classes import ClassRanks
 from deepdrift.evidence.drift import Drift
 from deepdrift.evidence.fusion import Fusion
 from deepdrift.monitor.columns import BLOCKS, ScoreColumns, invalid_rows, why_other_widths
+from deepdrift.monitor.diagnosing import diagnose, normal_inputs
 from deepdrift.monitor.results import Calibration, Reading
 from deepdrift.monitor.rules import PREDICTED, calibration_of, check_rule
 from deepdrift.monitor.stream import PIECE, ScoreStream, split_rows
@@ -170,11 +166,13 @@ class StateScorer:
         labels: Tensor | None = None,
         method: str = "conformal",
         per_class: bool = False,
+        inputs: Tensor | NormalInputs | None = None,
     ) -> Calibration:
         """Learn the scores of normal data and the threshold.
 
         Without an earlier `partial_fit` half of the samples, drawn by a fixed rule that depends on
         their number alone, fit the statistics. The others form the two halves of a `Fusion`.
+        ``inputs`` ``(N, ...)``, of which statistics are kept, are for `diagnose`.
 
         With ``per_class`` alpha holds within every predicted class (the largest logit of the
         output layer): p-values are the ranks of scores among normal samples of the same class
@@ -213,7 +211,8 @@ class StateScorer:
             order = torch.arange(n, device="cpu")
         for part in order.split(PIECE):
             stream.add(rows(part))
-        return self._calibrated(stream, first, second, method, per_class)
+        seen = normal_inputs(inputs, states.get(self.output_layer or ""), n)
+        return self._calibrated(stream, first, second, method, per_class, seen)
 
     def stream(self) -> ScoreStream:
         """Take normal states batch by batch after `partial_fit`: only their scores are kept.
@@ -234,12 +233,17 @@ class StateScorer:
         return ScoreStream(self._normal_scores, list(self.widths))
 
     def finish(
-        self, stream: ScoreStream, method: str = "conformal", per_class: bool = False
+        self,
+        stream: ScoreStream,
+        method: str = "conformal",
+        per_class: bool = False,
+        inputs: NormalInputs | None = None,
     ) -> Calibration:
         """`calibrate` with what a stream of normal states has scored."""
         check_rule(method, per_class, self.output_layer)
         parts = split_rows(stream.n, self.alpha, self._n_parts(own_fit=False), self._n_tails)
-        return self._calibrated(stream, *parts[1:], method, per_class)
+        seen = inputs or NormalInputs()
+        return self._calibrated(stream, *parts[1:], method, per_class, seen)
 
     def _normal_scores(self, states: States) -> Tensor:
         layers, others = self._split(states)
@@ -252,7 +256,13 @@ class StateScorer:
         return torch.cat([matrix, self._predicted(others)[:, None]], dim=1)
 
     def _calibrated(
-        self, stream: ScoreStream, first: Tensor, second: Tensor, method: str, per_class: bool
+        self,
+        stream: ScoreStream,
+        first: Tensor,
+        second: Tensor,
+        method: str,
+        per_class: bool,
+        seen: NormalInputs,
     ) -> Calibration:
         done = stream.finish()
         if self.score_name == "velocity":
@@ -264,7 +274,8 @@ class StateScorer:
         }
         if per_class:
             scores[PREDICTED] = done.scores[second, -1].long()
-        return self.set_calibration(scores | done.shape(second).to_tensors(), method)
+        more = done.shape(second).to_tensors() | seen.to_tensors()
+        return self.set_calibration(scores | more, method)
 
     def set_calibration(self, scores: dict[str, Tensor], method: str) -> Calibration:
         """Take over calibration scores, as `calibrate` makes them and references store them."""
@@ -359,21 +370,20 @@ class StateScorer:
         layers, fused = self.drift_per_sample(states)
         return self._drift.of_batch(layers), self._drift.of_batch(fused)
 
-    def diagnose(self, states: States, probe: States | None = None) -> Diagnosis:
-        """Name what is wrong with a batch, from drift, length and silence of every layer.
+    def diagnose(
+        self,
+        states: States,
+        probe: States | None = None,
+        *,
+        inputs: Tensor | None = None,
+        probe_inputs: Tensor | None = None,
+    ) -> Findings:
+        """Which side changed, where it shows, and what: see `deepdrift.alarms.findings`.
 
-        ``probe`` holds the states of known good inputs, run now; see
-        `deepdrift.alarms.diagnosis.with_probe`.
+        ``probe`` holds the states of known good inputs, run now; ``inputs`` and ``probe_inputs``
+        are what gave the states, if `calibrate` has seen inputs too.
         """
-        if probe is not None:
-            return with_probe(self.diagnose(states), self.diagnose(probe))
-        drifts, _ = self.drift(states)
-        shape = NormalShape.from_tensors(self.calibration_scores, list(self.widths))
-        layers, _ = self._split(as_states(states))
-        rows = zip(layers.items(), drifts.tolist(), strict=True)
-        return diagnose_drift(
-            [LayerEvidence(k, z, *shape.compare(k, state)) for (k, state), z in rows]
-        )
+        return diagnose(self, states, probe, inputs, probe_inputs)
 
     def drift_per_sample(self, states: States) -> tuple[Tensor, Tensor]:
         """Drift of every sample: layers ``(N, L)`` and fused ``(N,)``."""

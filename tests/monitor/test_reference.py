@@ -8,7 +8,7 @@ import torch
 
 from deepdrift import Innovation, LayerDistance
 from deepdrift.errors import DeepDriftError, ReferenceFileError
-from deepdrift.monitor.reference import Fingerprint, Reference
+from deepdrift.monitor.reference import OF_THE_FIRST, Fingerprint, Reference
 from deepdrift.monitor.scorer import StateScorer
 from deepdrift.scores.chain import ChainSums
 
@@ -165,7 +165,7 @@ def test_workers_that_share_a_fit_pool_their_calibration():
     assert same_scores(merged, left)  # not counted twice
     assert merged.calibration.keys() == left.calibration.keys()
     for key, values in merged.calibration.items():
-        if key.startswith("shape."):  # of use to diagnoses only: that of the first
+        if key.startswith(OF_THE_FIRST):  # of use to diagnoses only: that of the first
             assert torch.equal(values, left.calibration[key])
             continue
         assert torch.equal(values, torch.cat([left.calibration[key], right.calibration[key]]))

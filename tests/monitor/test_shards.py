@@ -23,7 +23,7 @@ from deepdrift import (
     ReferenceFileError,
     merge,
 )
-from deepdrift.monitor.reference import CALIBRATION, FIT, Reference
+from deepdrift.monitor.reference import CALIBRATION, FIT, OF_THE_FIRST, Reference
 
 LAYERS = ["1", "3"]
 HANGS = 240  # seconds, for what would never end
@@ -380,7 +380,7 @@ def test_calibration_scores_of_one_fit_are_pooled(workers, tmp_path):
         assert monitor.reference.shards == merged.shards
     parts = [Reference.load(path)[0] for path in paths]
     for key, values in merge(paths[::-1]).calibration.items():
-        if not key.startswith("shape."):
+        if not key.startswith(OF_THE_FIRST):
             assert torch.equal(values, torch.cat([p.calibration[key] for p in parts[::-1]]))
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from deepdrift import DeepDriftMonitor, StateScorer
+from deepdrift.alarms.input_evidence import NormalInputs
 from deepdrift.errors import CalibrationError, NotFittedError, StateError
 from deepdrift.monitor import gather as gathering
 from deepdrift.monitor.gather import gather, number_of_batches
@@ -59,10 +60,12 @@ def test_a_stream_is_bit_for_bit_the_whole(score, n, batch):
 def test_the_output_term_and_classes_stream_too():
     fit, labels = states_of(500, logits=True), torch.arange(500) % 3
     whole, parts = (StateScorer(output_layer="logits").partial_fit(fit, labels) for _ in "ab")
-    states, stream = states_of(600, 1, logits=True), parts.stream()
+    states, stream, seen = states_of(600, 1, logits=True), parts.stream(), NormalInputs()
     for part in torch.arange(600).split(90):
         stream.add(rows(states, part))
-    assert parts.finish(stream) == whole.calibrate(states)
+        seen.add(None, states["logits"][part])
+    assert parts.finish(stream, inputs=seen) == whole.calibrate(states)
+    assert parts.calibration_scores["classes.counts"].sum() == 600
     assert "second.output" in parts.calibration_scores
     for key, values in whole.calibration_scores.items():
         assert torch.equal(parts.calibration_scores[key], values), key

@@ -222,7 +222,7 @@ class Faulty:
 
 
 def apply_fault(
-    name: str,
+    name: str | Fault,
     network: nn.Module,
     images: Tensor,
     strength: float = 3,
@@ -233,8 +233,8 @@ def apply_fault(
 
     Parameters
     ----------
-    name : str
-        A key of ``FAULTS``.
+    name : str or Fault
+        A key of ``FAULTS``, or a fault of another list.
     network : SmallResNet or SmallViT
         Never changed. Device, type and training mode are those of the copy, too.
     images : Tensor
@@ -270,9 +270,9 @@ def apply_fault(
     >>> faulty.network(faulty.images).isnan().all(), network(images).isnan().any()
     (tensor(True), tensor(False))
     """
-    if name not in FAULTS:
+    if not isinstance(name, Fault) and name not in FAULTS:
         raise ValueError(f"name must be one of {', '.join(FAULTS)}, got {name!r}")
-    fault = FAULTS[name]
+    fault = name if isinstance(name, Fault) else FAULTS[name]
     parameter = fault.parameter(strength)
     if not isinstance(network, (SmallResNet, SmallViT)):
         raise TypeError(f"network must be a SmallResNet or SmallViT, got {type(network).__name__}")
@@ -292,8 +292,8 @@ def apply_fault(
         part = network.get_submodule(layer or "")
         broken = fault.function(part, parameter, generator)
         if layer:
-            parent, _, name = layer.rpartition(".")
-            setattr(network.get_submodule(parent), name, broken)
+            parent, _, child = layer.rpartition(".")
+            setattr(network.get_submodule(parent), child, broken)
     return Faulty(network, images, fault, layer, strength)
 
 
