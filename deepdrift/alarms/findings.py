@@ -31,8 +31,8 @@ from deepdrift.alarms.input_evidence import BORDER, Change
 from deepdrift.alarms.plain import plain
 
 SIDES = ("inside", "inputs", "none", "cannot say")
-JUMP = 0.6  # of the largest |drift| that a broken layer shows at once, after silence
-LOUD = 12.0  # |drift| of a jump that inputs which look normal do not make
+JUMP = 0.8  # share of the largest |drift| that a broken layer shows at once, after silence
+LOUD = 15.0  # |drift| of a jump that inputs which look normal do not make
 NOT_FROM_A_BATCH = ("geometric collapse", "novel class", "spurious correlation")
 _SHOWN = 4  # changes that the sentence tells
 

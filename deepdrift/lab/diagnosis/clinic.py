@@ -14,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from deepdrift.alarms.diagnosis import INSIDE, Diagnosis, with_probe
+from deepdrift.alarms.findings import Findings
 from deepdrift.lab import data
 from deepdrift.lab.data.cue import draw_cue
 from deepdrift.lab.diagnosis.faults import FAULTS, Fault, apply_fault
 from deepdrift.lab.diagnosis.image_faults import HELD_OUT
+from deepdrift.lab.diagnosis.judged_faults import JUDGED
 from deepdrift.monitor.scorer import StateScorer
 from deepdrift.states.collect import collect
 
-__all__ = ["DERIVATION", "UNSEEN", "Case", "Clinic", "confusion", "five_rules", "side"]
+__all__ = ["DERIVATION", "UNSEEN", "Case", "Clinic", "confusion", "five_rules"]
 
 DERIVATION = (
     "gaussian_noise", "dead_rows", "wrong_normalisation", "dropped_block", "weight_gain",
@@ -33,22 +34,7 @@ DERIVATION = (
 UNSEEN = tuple(name for name in FAULTS if name not in DERIVATION)
 """Faults that they were not derived on."""
 
-BATCH = 64
-OUTSIDE = ("sensor failure", "geometric collapse", "novel class", "spurious correlation",
-           "unusual inputs")  # fmt: skip
-
-
-def side(name: str) -> str:
-    """Which side a diagnosis blames: ``inside``, ``outside`` or ``none``.
-
-    Examples
-    --------
-    >>> side("broken layer"), side("sensor failure"), side("not sure")
-    ('inside', 'outside', 'none')
-    """
-    return "inside" if name in INSIDE else "outside" if name in OUTSIDE else "none"
-
-
+BATCH, OUTPUT = 64, "head"
 @dataclass(frozen=True)
 class Case:
     """One batch of images through a network that may be broken, and what the doctor said.
@@ -60,9 +46,9 @@ class Case:
     strength, seed : int
     layer : str or None
         The block that was broken, if one was.
-    diagnosis : Diagnosis
+    found : Findings
         From the batch alone.
-    probed : Diagnosis
+    probed : Findings
         With known good images run through the same network.
     """
 
@@ -70,8 +56,8 @@ class Case:
     strength: int
     seed: int
     layer: str | None
-    diagnosis: Diagnosis
-    probed: Diagnosis
+    found: Findings
+    probed: Findings
 
     @property
     def name(self) -> str:
@@ -80,27 +66,26 @@ class Case:
 
     @property
     def expected(self) -> str:
-        """What the fault should be called."""
+        """What the fault has been called."""
         return self.fault.expected if self.fault else "stable"
 
     @property
     def side(self) -> str:
-        """Where the fault is: ``inside`` the network, ``outside`` it, or ``none`` if clean."""
+        """Where the fault is: ``inside`` the network, the ``inputs``, or ``none`` if clean."""
         if self.fault is None:
             return "none"
-        return "outside" if self.fault.target == "images" else "inside"
+        return "inputs" if self.fault.target == "images" else "inside"
 
     @property
     def drifts(self) -> list[float]:
         """Drift of every layer, from the first to the last."""
-        return [layer.drift for layer in self.diagnosis.evidence]
+        return [layer.drift for layer in self.found.evidence]
 
 
 class _Ward(NamedTuple):
     network: Any
     scorer: StateScorer
     images: Tensor
-    probe: Diagnosis
 
 
 class Clinic:
@@ -112,7 +97,8 @@ class Clinic:
 
     Parameters
     ----------
-    kind : {"cnn", "vit"}
+    kind : {"cnn", "vit", "cnn-holdout-1", "vit-holdout-1", ...}
+        A shipped network. Those with held-out classes are shown images of the others.
     n_fit, n_calibration : int
         Images to fit and to calibrate on.
     """
@@ -125,50 +111,70 @@ class Clinic:
     def clean(self, seed: int = 0) -> Case:
         """A batch with nothing wrong."""
         ward = self._ward("")
-        found = self._diagnose(ward, ward.network, self._batch(ward, seed))
-        return Case(None, 0, seed, None, found, with_probe(found, ward.probe))
+        return self._seen(ward, ward.network, self._batch(ward, seed), None, 0, seed, None)
 
-    def case(self, fault: str, strength: int = 3, seed: int = 0, layer: str | None = None) -> Case:
-        """A batch with a fault of `deepdrift.lab.diagnosis.faults`, see `apply_fault`."""
-        ward = self._ward(FAULTS[fault].variant)
-        broken = apply_fault(fault, ward.network, self._batch(ward, seed), strength, seed, layer)
-        found, probe = self._diagnose(ward, broken.network, broken.images), ward.probe
-        if broken.network is not ward.network:
-            probe = self._diagnose(ward, broken.network, ward.images[-BATCH:])
-        both = with_probe(found, probe)
-        return Case(broken.fault, strength, seed, broken.layer, found, both)
+    def case(
+        self, fault: str | Fault, strength: int = 3, seed: int = 0, layer: str | None = None
+    ) -> Case:
+        """A batch with a fault, of `FAULTS` or `JUDGED` by name; see `apply_fault`."""
+        if not isinstance(fault, Fault):
+            fault = (FAULTS | JUDGED)[fault]
+        ward = self._ward(fault.variant)
+        batch = self._batch(ward, seed)
+        broken = apply_fault(fault, ward.network, batch, strength, seed, layer)
+        return self._seen(ward, broken.network, broken.images, fault, strength, seed, broken.layer)
 
     def cases(
-        self, faults: Iterable[str], strengths: Sequence[int] = (2, 3, 4, 5), n_seeds: int = 1
+        self,
+        faults: Iterable[str],
+        strengths: Sequence[int] = (2, 3, 4, 5),
+        n_seeds: int = 1,
+        everywhere: bool = False,
     ) -> list[Case]:
-        """Every fault at every strength, with seeds 0 to n_seeds - 1."""
-        return [self.case(f, s, i) for f in faults for s in strengths for i in range(n_seeds)]
+        """Every fault at every strength, with seeds 0 to n_seeds - 1.
+
+        ``everywhere`` breaks one block after the other instead of the one in the middle.
+        """
+        blocks, found = [k for k in self.layers if k.startswith("blocks.")], []
+        for name in faults:
+            at_a_place = everywhere and (FAULTS | JUDGED)[name].target == "block"
+            for strength in strengths:
+                for seed in range(n_seeds):
+                    layer = blocks[(strength + seed) % len(blocks)] if at_a_place else None
+                    found.append(self.case(name, strength, seed, layer))
+        return found
 
     def _batch(self, ward: _Ward, seed: int) -> Tensor:
         n = (len(ward.images) - BATCH) // BATCH  # the last 64 images are the probe's
         start = BATCH * (seed % n)
         return ward.images[start : start + BATCH]
 
-    def _diagnose(self, ward: _Ward, network: Any, images: Tensor) -> Diagnosis:
-        return ward.scorer.diagnose(collect(network, images, self.layers).states)
+    def _seen(self, ward: _Ward, network: Any, images: Tensor, *what: Any) -> Case:
+        states, good = self._states(network, images), ward.images[-BATCH:]
+        probe = self._states(network, good)
+        alone = ward.scorer.diagnose(states, inputs=images)
+        both = ward.scorer.diagnose(states, probe, inputs=images, probe_inputs=good)
+        return Case(*what, alone, both)
+
+    def _states(self, network: Any, images: Tensor) -> dict[str, Tensor]:
+        return collect(network, images, [*self.layers, OUTPUT]).states
 
     def _ward(self, variant: str) -> _Ward:
         if variant not in self._wards:
             network = data.load_network(self.kind + variant)
             parts = data.load()
-            if variant == "-holdout":
+            if "-holdout" in self.kind + variant:
                 parts = parts.without(HELD_OUT)
 
             def images(part: data.ImageSet) -> Tensor:
                 return draw_cue(part.images, part.labels) if variant == "-cue" else part.images
 
-            fit, calibration = parts.fit[: self._n_fit], parts.calibration[: self._n_calibration]
-            scorer = StateScorer()
-            scorer.partial_fit(collect(network, images(fit), self.layers).states, fit.labels)
-            scorer.calibrate(collect(network, images(calibration), self.layers).states)
-            test = images(parts.test)
-            probe = scorer.diagnose(collect(network, test[-BATCH:], self.layers).states)
-            self._wards[variant] = _Ward(network, scorer, test, probe)
+            fit, normal = parts.fit[: self._n_fit], parts.calibration[: self._n_calibration]
+            scorer = StateScorer(output_layer=OUTPUT)
+            scorer.partial_fit(self._states(network, images(fit)), fit.labels)
+            seen = images(normal)
+            scorer.calibrate(self._states(network, seen), inputs=seen)
+            self._wards[variant] = _Ward(network, scorer, images(parts.test))
         return self._wards[variant]
 
 
