@@ -7,9 +7,11 @@ import math
 import torch
 from torch import Tensor
 
+from deepdrift.errors import StateError
 from deepdrift.scores.chain import ChainSums
 from deepdrift.scores.distance import LayerDistance
 from deepdrift.scores.plan import Plan
+from deepdrift.states.inputs import INPUT
 
 BLOCKS = ("innovation", "distance", "relative", "output", "input")
 
@@ -120,7 +122,35 @@ def invalid_rows(states: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k: row for k, row in rows.items() if bool(row.any())}
 
 
-def why_other_widths(fitted: dict[str, int], found: dict[str, int]) -> str:
+def split_states(
+    states: dict[str, Tensor], output_layer: str | None, watch_input: bool
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The watched layers, and beside them the output layer and the input if there are such."""
+    others = {}
+    if output_layer is not None:
+        others[output_layer] = "pass output_layer=None if the model does not run it"
+    if watch_input:
+        others[INPUT] = "watch_input=False leaves it out"
+    if not others:
+        return states, {}
+    for name, remedy in others.items():
+        if name not in states:
+            raise StateError(f"states: expected {name!r} among them, got {list(states)}; {remedy}")
+    layers = {k: v for k, v in states.items() if k not in others}
+    return layers, {k: states[k] for k in others}
+
+
+def check_widths(known: dict[str, int], states: dict[str, Tensor]) -> None:
+    """Refuse states of other layers or widths than those that are known."""
+    widths = {k: v.shape[1] for k, v in states.items()}
+    if known and list(widths.items()) != list(known.items()):
+        raise StateError(
+            f"states: expected layers of widths {known} as fitted, got {widths}; "
+            + _why_other_widths(known, widths)
+        )
+
+
+def _why_other_widths(fitted: dict[str, int], found: dict[str, int]) -> str:
     """What may be the cause of states of other layers or widths, and the remedy."""
     if fitted.keys() == found.keys():
         return "with pooling='flatten' the size of the input must not change"

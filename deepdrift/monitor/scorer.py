@@ -17,7 +17,13 @@ from deepdrift.evidence import calibration as cal
 from deepdrift.evidence.classes import ClassRanks
 from deepdrift.evidence.drift import Drift
 from deepdrift.evidence.fusion import Fusion
-from deepdrift.monitor.columns import BLOCKS, ScoreColumns, invalid_rows, why_other_widths
+from deepdrift.monitor.columns import (
+    BLOCKS,
+    ScoreColumns,
+    check_widths,
+    invalid_rows,
+    split_states,
+)
 from deepdrift.monitor.diagnosing import diagnose, normal_inputs
 from deepdrift.monitor.results import Calibration, Reading
 from deepdrift.monitor.rules import PREDICTED, calibration_of, check_rule
@@ -416,20 +422,7 @@ class StateScorer:
 
     def _split(self, states: States) -> tuple[States, States]:
         """The watched layers, and beside them the output layer and the input if there are such."""
-        others = {}
-        if self.output_layer is not None:
-            others[self.output_layer] = "pass output_layer=None if the model does not run it"
-        if self.watch_input:
-            others[INPUT] = "watch_input=False leaves it out"
-        elif not others:
-            return states, {}
-        for name, remedy in others.items():
-            if name not in states:
-                raise StateError(
-                    f"states: expected {name!r} among them, got {list(states)}; {remedy}"
-                )
-        layers = {k: v for k, v in states.items() if k not in others}
-        return layers, {k: states[k] for k in others}
+        return split_states(states, self.output_layer, self.watch_input)
 
     def _checked(self, states: States) -> States:
         """States of the calibrated layers, then output layer and input; at least one sample."""
@@ -460,9 +453,4 @@ class StateScorer:
             )
 
     def _check_widths(self, states: States) -> None:
-        widths = {k: v.shape[1] for k, v in states.items()}
-        if self.widths and list(widths.items()) != list(self.widths.items()):
-            raise StateError(
-                f"states: expected layers of widths {self.widths} as fitted, got {widths}; "
-                + why_other_widths(self.widths, widths)
-            )
+        check_widths(self.widths, states)
