@@ -1,16 +1,18 @@
-"""Diagnosis: from the drift of every layer to a name, a place and what to do.
+"""What a profile of drifts over the layers has been called: a name, a place and what to do.
 
+A lookup, no finding: `deepdrift.alarms.findings` says what can be known of a batch.
 The rules look at calibrated evidence (`deepdrift.evidence.drift`), never at raw values, and at
 where it starts, jumps and peaks. They were derived on one small residual CNN and ten injected
-faults, and are judged on other faults and another architecture in notebook 05. Depth localises a
-broken layer well; it names the cause of broken *data* only in part, so *not sure* is an answer.
+faults. Depth localises a broken layer well; it does not tell broken inputs from a broken network,
+and *spurious correlation*, *novel class* and *geometric collapse* cannot be told from a batch
+without labels at all.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -217,37 +219,6 @@ camera, preprocessing, units. Runner-up: geometric collapse.
 
 
 INSIDE = ("broken layer", "dead or shrunken layer", "exploding", "invalid numbers")
-
-
-def with_probe(diagnosis: Diagnosis, probe: Diagnosis) -> Diagnosis:
-    """Settle whether the network or its inputs are to blame, by known good inputs.
-
-    Strange inputs can be silent in the first layers and then look like a broken layer. A probe
-    batch that was normal at calibration cannot: if it still passes, the layers are sound.
-
-    Parameters
-    ----------
-    diagnosis, probe : Diagnosis
-        Of the batch in question, and of known good inputs run through the network now.
-
-    Examples
-    --------
-    >>> with_probe(diagnose_drift([0.0, 9.0, 5.0]), probe=diagnose_drift([0.1, 0.4, 0.2])).name
-    'unusual inputs'
-    >>> with_probe(diagnose_drift([0.0, 9.0, 5.0]), probe=diagnose_drift([0.1, 8.0, 5.0])).name
-    'broken layer'
-    """
-    if diagnosis.name == "stable" or (probe.name == "stable") != (diagnosis.name in INSIDE):
-        return diagnosis
-    if probe.name == "stable":
-        return replace(diagnosis, name="unusual inputs", runner_up=diagnosis.name, confidence=1.0)
-    if probe.name not in (*INSIDE, "not sure"):  # good inputs fail: it cannot be the inputs
-        probe = replace(probe, name="broken layer", runner_up=probe.name)
-    return (
-        probe
-        if diagnosis.name in (probe.name, "not sure")
-        else replace(probe, runner_up=diagnosis.name)
-    )
 
 
 def broken(layer: LayerEvidence) -> tuple[str, str]:

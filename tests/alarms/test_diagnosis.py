@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from deepdrift import diagnose_drift
-from deepdrift.alarms.diagnosis import ADVICE, INSIDE, LayerEvidence, NormalShape, with_probe
+from deepdrift.alarms.diagnosis import ADVICE, INSIDE, LayerEvidence, NormalShape
 from deepdrift.errors import NotFittedError, StateError
 from deepdrift.monitor.scorer import StateScorer
 
@@ -191,75 +191,6 @@ def test_a_share_that_rises_goes_through_the_names_in_order():
     assert changes == [
         "novel class", "not sure", "geometric collapse", "not sure", "sensor failure",
     ]  # fmt: skip
-
-
-# Known good inputs
-
-OUTSIDE = {
-    "sensor failure": [9, 5, 5], "geometric collapse": [7, 10, 5], "novel class": [3, 30, 5],
-    "spurious correlation": [0, 4, 40],
-}  # fmt: skip
-BROKEN = {
-    "broken layer": [0, 9, 5],
-    "exploding": [0, LayerEvidence("layer 1", 9, 5.0), 5],
-    "dead or shrunken layer": [0, LayerEvidence("layer 1", 9, 0.1), 5],
-    "invalid numbers": [0, math.nan, 5],
-}
-STABLE, UNSURE = diagnose_drift([0, 0.3, 0]), diagnose_drift([0, 6, 10])
-
-
-def made(name):
-    found = diagnose_drift((OUTSIDE | BROKEN)[name])
-    assert found.name == name
-    return found
-
-
-@pytest.mark.parametrize("name", [*OUTSIDE, *BROKEN])
-def test_a_stable_batch_stays_stable_whatever_the_probe_says(name):
-    assert with_probe(STABLE, made(name)) is STABLE
-    assert with_probe(STABLE, STABLE) is STABLE
-
-
-@pytest.mark.parametrize("name", list(BROKEN))
-def test_if_good_inputs_pass_the_layers_are_sound(name):
-    found = with_probe(made(name), STABLE)
-    assert (found.name, found.layer, found.runner_up) == ("unusual inputs", "layer 1", name)
-    assert "Known good inputs still pass" in str(found)
-
-
-@pytest.mark.parametrize("name", list(OUTSIDE))
-def test_if_good_inputs_pass_a_fault_of_the_inputs_keeps_its_name(name):
-    assert with_probe(made(name), STABLE) == made(name)
-    assert with_probe(UNSURE, STABLE) is UNSURE
-
-
-@pytest.mark.parametrize("name", list(BROKEN))
-@pytest.mark.parametrize("probe", [*OUTSIDE, *BROKEN])
-def test_if_good_inputs_fail_a_broken_layer_stays_one(name, probe):
-    assert str(with_probe(made(name), made(probe))) == str(made(name))
-
-
-@pytest.mark.parametrize("name", list(OUTSIDE))
-@pytest.mark.parametrize("probe", list(BROKEN))
-def test_if_good_inputs_fail_the_broken_layer_is_named(name, probe):
-    found = with_probe(made(name), made(probe))
-    assert (found.name, found.layer, found.runner_up) == (probe, "layer 1", name)
-
-
-@pytest.mark.parametrize("name", list(OUTSIDE))
-@pytest.mark.parametrize("probe", list(OUTSIDE))
-def test_good_inputs_that_fail_are_never_the_inputs_fault(name, probe):
-    found = with_probe(made(name), made(probe))
-    assert (found.name, found.layer) == ("broken layer", made(probe).layer)
-    assert found.runner_up == name
-
-
-def test_an_unsure_probe_or_batch():
-    found = with_probe(UNSURE, made("broken layer"))
-    assert (found.name, found.runner_up) == ("broken layer", "spurious correlation")
-    found = with_probe(made("sensor failure"), UNSURE)
-    assert (found.name, found.runner_up) == ("not sure", "sensor failure")
-    assert with_probe(UNSURE, UNSURE).runner_up == "broken layer"
 
 
 # Bad input

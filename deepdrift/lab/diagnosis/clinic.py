@@ -1,12 +1,12 @@
 """A clinic: injure a trained network or its images, and see what the doctor says.
 
-The ten faults of `DERIVATION` were looked at, on the CNN, while the rules of `diagnose_drift`
-were written. The other twelve, and the vision transformer, are for judging them.
+Rules and borders were chosen on the 22 faults of `FAULTS` and the CNN. Those of `JUDGED`, the
+vision transformer and the networks with held-out classes are for judging them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from deepdrift.alarms.diagnosis import INSIDE
 from deepdrift.alarms.findings import Findings
 from deepdrift.lab import data
 from deepdrift.lab.data.cue import draw_cue
@@ -23,18 +24,11 @@ from deepdrift.lab.diagnosis.judged_faults import JUDGED
 from deepdrift.monitor.scorer import StateScorer
 from deepdrift.states.collect import collect
 
-__all__ = ["DERIVATION", "UNSEEN", "Case", "Clinic", "confusion", "five_rules"]
-
-DERIVATION = (
-    "gaussian_noise", "dead_rows", "wrong_normalisation", "dropped_block", "weight_gain",
-    "rotation", "novel_classes", "cue_reversed", "nan_weight", "weight_noise",
-)  # fmt: skip
-"""Faults that the rules of the doctor were derived on."""
-
-UNSEEN = tuple(name for name in FAULTS if name not in DERIVATION)
-"""Faults that they were not derived on."""
+__all__ = ["Case", "Clinic", "confusion", "side_of_name", "tally"]
 
 BATCH, OUTPUT = 64, "head"
+
+
 @dataclass(frozen=True)
 class Case:
     """One batch of images through a network that may be broken, and what the doctor said.
@@ -178,43 +172,51 @@ class Clinic:
         return self._wards[variant]
 
 
-def confusion(cases: Sequence[Case]) -> tuple[list[str], list[str], NDArray[np.float64]]:
-    """Count what each fault was called.
+def confusion(
+    cases: Sequence[Case], say: Callable[[Case], str] = lambda case: case.found.side
+) -> tuple[list[str], list[str], NDArray[np.float64]]:
+    """Count what was said of each fault: by default the side, from the batch alone.
 
     Returns
     -------
     rows, columns : list of str
-        Faults and names, in the order of their first appearance.
+        Faults and answers, in the order of their first appearance.
     counts : ndarray, shape (R, C)
     """
-    rows = list(dict.fromkeys(case.name for case in cases))
-    columns = list(dict.fromkeys(case.diagnosis.name for case in cases))
+    said = [say(case) for case in cases]
+    rows, columns = (list(dict.fromkeys(v)) for v in ([case.name for case in cases], said))
     counts = np.zeros((len(rows), len(columns)))
-    for case in cases:
-        counts[rows.index(case.name), columns.index(case.diagnosis.name)] += 1
+    for case, answer in zip(cases, said, strict=True):
+        counts[rows.index(case.name), columns.index(answer)] += 1
     return rows, columns, counts
 
 
-def five_rules(drifts: Sequence[float], threshold: float = 3.0) -> str:
-    """Name a profile by the five rules of the published package deepdrift 0.2.
-
-    Only the first three layers and the last are looked at, apart from the mean. Its names are
-    translated to ours; what it calls a global collapse or leaves without a name is "not sure".
+def tally(cases: Sequence[Case], say: Callable[[Case], str]) -> dict[str, int]:
+    """How many answers about the side are right, wrong, "cannot say", or see nothing.
 
     Examples
     --------
-    >>> five_rules([9.0, 1.0, 1.0, 0.5]), five_rules([0.3, -0.5, 9.0, 6.0])
-    ('sensor failure', 'not sure')
+    >>> tally([], lambda case: case.found.side)
+    {'right': 0, 'cannot say': 0, 'missed': 0, 'wrong': 0}
     """
-    if len(drifts) < 4:
-        return "not sure"
-    if max(drifts) < threshold:
-        return "stable"
-    first, middle, deep, last = drifts[0], drifts[1], drifts[2], drifts[-1]
-    if first > threshold > last and last < 0.6 * first:
-        return "sensor failure"
-    if last > deep > middle and last > threshold:
-        return "geometric collapse"
-    if middle > max(threshold, first, last):
-        return "spurious correlation"
-    return "not sure"
+    counts = dict.fromkeys(("right", "cannot say", "missed", "wrong"), 0)
+    for case in cases:
+        said = say(case)
+        if said == case.side:
+            counts["right"] += 1
+        else:
+            counts[{"none": "missed"}.get(said, said if said == "cannot say" else "wrong")] += 1
+    return counts
+
+
+def side_of_name(name: str) -> str:
+    """The side that a name blames, of those that a depth profile alone has been given.
+
+    Examples
+    --------
+    >>> [side_of_name(n) for n in ("broken layer", "novel class", "stable", "not sure")]
+    ['inside', 'inputs', 'none', 'cannot say']
+    """
+    if name in INSIDE:
+        return "inside"
+    return {"stable": "none", "not sure": "cannot say"}.get(name, "inputs")

@@ -10,18 +10,19 @@ from typing import Any
 from deepdrift.lab.bench.controls import DESCRIPTION, ExplorerError, ipywidgets
 from deepdrift.lab.bench.explorer import Explorer
 from deepdrift.lab.diagnosis.clinic import Case
-from deepdrift.lab.diagnosis.faults import DIAGNOSES
 from deepdrift.lab.diagnosis.figures import draw_drift_profile
 
-UNDECIDED = "choose a name"
+UNDECIDED = "choose a side"
+CHOICES = {"none": "nothing is wrong", "inputs": "the inputs", "inside": "the network"}
 
 
 class GuessTheFault(Explorer):
     """Show the drift profile of a hidden fault, take a guess, tell the answer, keep the score.
 
-    A guess is right if it is the name that the fault should get; so is the doctor's. The first
-    guess of a round counts. Control: ``choice``; buttons and code do the same. A game never opens
-    with a profile that is not finite, which would name itself.
+    A guess is the side, a key of `CHOICES`; it is right if the fault is there, and so is the
+    doctor's, who sees the batch, its inputs and no probe. The first guess of a round counts.
+    Control: ``choice``; buttons and code do the same. A game never opens with a profile that is not
+    finite, which would name itself.
 
     Parameters
     ----------
@@ -31,8 +32,6 @@ class GuessTheFault(Explorer):
         How many are played.
     seed : int
         Decides which, and in which order; the button "New game" counts it up.
-    choices : sequence of str
-        The names to choose from.
 
     Raises
     ------
@@ -46,7 +45,6 @@ class GuessTheFault(Explorer):
         cases: Sequence[Case],
         n_rounds: int = 6,
         seed: int = 0,
-        choices: Sequence[str] = DIAGNOSES,
     ) -> None:
         if not 1 <= n_rounds <= len(cases):
             raise ExplorerError(
@@ -55,7 +53,7 @@ class GuessTheFault(Explorer):
         self._cases, self._n_rounds = list(cases), n_rounds
         self._deal(seed)
         names = ipywidgets.Dropdown(
-            options=[UNDECIDED, *choices], description="Your diagnosis", style=DESCRIPTION
+            options=[UNDECIDED, *CHOICES], description="What is wrong", style=DESCRIPTION
         )
         self.next_button = ipywidgets.Button(
             description="Next round", tooltip="after the answer", disabled=True
@@ -92,8 +90,8 @@ class GuessTheFault(Explorer):
 
     def _score(self, guesses: Sequence[str]) -> tuple[int, int, int]:
         played = self._rounds[: len(guesses)]
-        mine = sum(g == c.expected for g, c in zip(guesses, played, strict=True))
-        return mine, sum(c.diagnosis.name == c.expected for c in played), len(played)
+        mine = sum(g == c.side for g, c in zip(guesses, played, strict=True))
+        return mine, sum(c.found.side == c.side for c in played), len(played)
 
     def guess(self, name: str) -> GuessTheFault:
         """Answer the present round."""
@@ -136,19 +134,19 @@ class GuessTheFault(Explorer):
         mine, doctor, n = self._score(guesses)
         text = f"Round {self._round + 1} of {len(self._rounds)}: "
         if len(guesses) > self._round:
-            guess, says = guesses[self._round], case.diagnosis
-            verdict = "right" if guess == case.expected else "wrong"
+            guess = guesses[self._round]
+            verdict = "right" if guess == case.side else "wrong"
             what = f"{case.name}: {case.fault.description}" if case.fault else "clean images"
             text += (
-                f"you said {guess}, {verdict}. It was {case.expected} ({what}). "
-                f"The doctor said {says.name}, because {says.reason}. "
+                f"you said {guess}, {verdict}. It was {case.side} ({what}). "
+                f"The doctor: {case.found} "
             )
         else:
-            text += "which fault has this profile? "
+            text += "is it the inputs, the network, or nothing? "
         score = f"{mine} of {n} right; the doctor: {doctor} of {n}." if n else ""
         return (text + score).rstrip()
 
     def _draw(self, axes: list[Any], choice: str) -> None:
         case = self._rounds[self._round]
         title = f"It was {case.name.replace('_', ' ')}" if self.answered else "A hidden fault"
-        draw_drift_profile(axes[0], {"": case.diagnosis}, title)
+        draw_drift_profile(axes[0], {"": case.found}, title)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from deepdrift.alarms.diagnosis import THRESHOLD as DRIFT_THRESHOLD
+from deepdrift.alarms.input_evidence import BORDER as DRIFT_THRESHOLD
 from deepdrift.lab.bench.figures.canvas import (
     BLACK,
     BLUE,
@@ -71,14 +71,15 @@ def draw_drift_profile(
         values = np.array(list(drifts.values()))
         shown = np.where(np.isfinite(values), values, top)
         if len(profiles) == 1:
-            colours = [VERMILLION if v >= threshold else BLUE for v in shown]
+            colours = [VERMILLION if abs(v) >= threshold else BLUE for v in shown]
             artists[name] = ax.bar(range(len(layers)), shown, 0.6, color=colours)
         else:
             artists[name] = ax.plot(range(len(layers)), shown, color=colour(i), marker="o")[0]
             ends[name] = float(shown[-1])
         for k in np.flatnonzero(~np.isfinite(values)):
             halo(ax.text(k, top, "not finite", ha="center", va="top", fontsize=9, color=INK))
-    ax.axhline(threshold, color=BLACK, linestyle=(0, (5, 3)), linewidth=1.4)
+    for side in (threshold, -threshold) if bottom <= -threshold else (threshold,):
+        ax.axhline(side, color=BLACK, linestyle=(0, (5, 3)), linewidth=1.4)
     halo(ax.annotate(f"threshold {threshold:g}", (0, threshold), xytext=(4, 2), va="bottom",
                       xycoords=("axes fraction", "data"), textcoords="offset points",
                       fontsize=9))  # fmt: skip
@@ -105,7 +106,7 @@ def drift_profile(
     title : str
         The finding.
     threshold : float
-        Drift from which a layer counts as unusual; bars that reach it have another colour.
+        |drift| from which a layer counts as unusual; bars that reach it have another colour.
 
     Raises
     ------
