@@ -200,7 +200,9 @@ def find(batch: Evidence, probe: Evidence | None = None) -> Findings:
         changes += _of_layer(shown.layers[start])
     changes = tuple(sorted(changes, key=lambda c: -abs(c.z))) if side != "none" else ()
     if side == "inside":  # what it did to the classes is a consequence
-        changes = tuple(sorted(changes, key=lambda c: c.kind not in ("states", "numbers")))
+        changes = tuple(
+            sorted(changes, key=lambda c: c.kind not in ("states", "channels", "numbers"))
+        )
     profile = diagnose_drift(batch.layers)
     at = None if start is None else shown.layers[start]
     return Findings(side, place, changes, reason, profile, _name(side, changes, profile, at))
@@ -250,7 +252,7 @@ def _of_layer(layer: LayerEvidence) -> tuple[Change, ...]:
         found.append(Change(what, layer.drift, "states"))
     if layer.dead > DEAD:
         what = f"{layer.dead:.0%} of the channels of {layer.name} silent"
-        found.append(Change(what, layer.drift, "states"))
+        found.append(Change(what, layer.drift, "channels"))
     return tuple(found)
 
 

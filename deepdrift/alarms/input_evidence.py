@@ -17,7 +17,6 @@ from torch import Tensor
 from deepdrift.states.inputs import has_statistics, input_statistics
 
 BORDER = 4.0  # |z| from which a change counts; 3 is exceeded once in 370 numbers, 4 in 16,000
-LARGEST = 37.0  # no tail of a normal distribution is smaller in float64
 PLACES = ("right", "down", "width", "height", "slant")
 _PAIRS = {  # statistic: more, less
     "mean": ("larger numbers", "smaller numbers"),
@@ -48,7 +47,7 @@ class Change:
         In words, such as ``less fine detail``.
     z : float
         Standard deviations of the mean of a normal batch; of a layer its drift.
-    kind : {"light", "detail", "place", "size", "classes", "states", "numbers"}
+    kind : {"light", "detail", "place", "size", "classes", "states", "channels", "numbers"}
     amount : str
         In units of its own where it has some, such as ``by 4.0 pixels``.
 
@@ -64,7 +63,7 @@ class Change:
     amount: str = ""
 
     def __str__(self) -> str:
-        size = "" if self.kind in ("states", "numbers") else f" ({self.z:+.0f} sd)"
+        size = "" if self.kind in ("states", "channels", "numbers") else f" ({self.z:+.0f} sd)"
         return f"{self.what}{' ' if self.amount else ''}{self.amount}{size}"
 
 
@@ -236,7 +235,8 @@ class NormalInputs:
         normal = (self.counts + 0.5) / (total + 0.5 * len(counts))
         found = []
         for i, (k, p) in enumerate(zip(counts.tolist(), normal.tolist(), strict=True)):
-            here = special.bdtr(k, n, p) - (special.bdtr(k - 1, n, p) if k else 0.0)
+            ways = special.gammaln(n + 1) - special.gammaln(k + 1) - special.gammaln(n - k + 1)
+            here = math.exp(ways + k * math.log(p) + (n - k) * math.log1p(-p))
             above, below = special.bdtrc(k, n, p) + here / 2, special.bdtr(k, n, p) - here / 2
             tail = max(min(above, below), 1e-300)
             z = math.copysign(-float(special.ndtri(tail)), below - above) / math.sqrt(1 + n / total)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from deepdrift.alarms.input_evidence import BORDER as DRIFT_THRESHOLD
+from deepdrift.alarms.diagnosis import THRESHOLD as DRIFT_THRESHOLD
 from deepdrift.lab.bench.figures.canvas import (
     BLACK,
     BLUE,

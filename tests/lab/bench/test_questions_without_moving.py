@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from deepdrift.alarms.diagnosis import diagnose_drift
+from deepdrift.alarms.diagnosis import LayerEvidence
+from deepdrift.alarms.findings import Evidence, find
 from deepdrift.lab.alarms.explorer import LiveMonitor
 from deepdrift.lab.alarms.streams import DriftStream
 from deepdrift.lab.bench.controls import ExplorerError
@@ -79,8 +80,10 @@ def comparison():
 
 def game():
     profiles = {"dead_rows": [9.0, 8.0, 2.0], "weight_noise": [0.3, 9.0, 6.0], "blur": [4, 9, 6]}
-    found = {k: diagnose_drift(dict(zip("abc", map(float, v), strict=True)))
-             for k, v in profiles.items()}  # fmt: skip
+    found = {
+        k: find(Evidence(tuple(map(LayerEvidence, "abc", map(float, v)))))
+        for k, v in profiles.items()
+    }
     return GuessTheFault([Case(FAULTS[k], 3, 0, None, d, d) for k, d in found.items()], 2)
 
 
@@ -102,7 +105,7 @@ EXPLORERS = {
     "comparison": (comparison, {"network": "ViT", "shift": "blur", "severity": "5",
                                 "method": "kNN", "rival": "fused (default)"}, {"severity": "2"},
                    ["row", "difference"]),
-    "game": (game, {"choice": "broken layer"}, {"choice": "gremlins"}, []),
+    "game": (game, {"choice": "inside"}, {"choice": "gremlins"}, []),
 }  # fmt: skip
 
 

@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import pytest
 
-from deepdrift.alarms.diagnosis import diagnose_drift
+from deepdrift.alarms.diagnosis import LayerEvidence
+from deepdrift.alarms.findings import Evidence, find
+from deepdrift.alarms.input_evidence import Change
 from deepdrift.lab.bench.controls import ExplorerError
 from deepdrift.lab.diagnosis.clinic import Case
-from deepdrift.lab.diagnosis.explorer import UNDECIDED, GuessTheFault
-from deepdrift.lab.diagnosis.faults import DIAGNOSES, FAULTS
+from deepdrift.lab.diagnosis.explorer import CHOICES, UNDECIDED, GuessTheFault
+from deepdrift.lab.diagnosis.faults import FAULTS
 
-PROFILES = {
-    "dead_rows": [9.0, 8.0, 2.0],  # sensor failure: the doctor is right
-    "weight_noise": [0.3, 9.0, 6.0],  # broken layer: right
-    "blur": [0.3, 9.0, 6.0],  # sensor failure, and called a broken layer: wrong
-    "nan_weight": [0.3, float("inf"), float("inf")],  # invalid numbers: right
+BLUR = (Change("less fine detail", -47.0, "detail"),)
+FOUND = {
+    "dead_rows": ([9.0, 8.0, 2.0], BLUR),  # the inputs: the doctor is right
+    "weight_noise": ([0.3, 30.0, 6.0], ()),  # inside: right
+    "cue_absent": ([0.3, 30.0, 6.0], ()),  # the inputs, and called inside: wrong
+    "nan_weight": ([0.3, float("inf"), float("inf")], ()),  # inside: right
 }
 
 
 def case(name):
-    found = diagnose_drift(dict(zip(("stem", "body", "head"), PROFILES[name], strict=True)))
+    drifts, inputs = FOUND[name]
+    layers = [LayerEvidence(k, z) for k, z in zip(("stem", "body", "head"), drifts, strict=True)]
+    found = find(Evidence(tuple(layers), 0.0, inputs))
     return Case(FAULTS[name], 3, 0, None, found, found)
 
 
 @pytest.fixture
 def game():
-    return GuessTheFault([case(name) for name in PROFILES], n_rounds=4, seed=1)
+    return GuessTheFault([case(name) for name in FOUND], n_rounds=4, seed=1)
 
 
 def hidden(game):
@@ -33,11 +38,11 @@ def hidden(game):
 
 
 def test_a_game_by_hand(game):
-    """Say the truth, but call the blurred camera a broken layer, as the doctor does."""
+    """Say the truth, but blame the network for the missing cue, as the doctor does."""
     for i in range(4):
         c = hidden(game)
-        game.guess("broken layer" if c.name == "blur" else c.expected)
-        assert c.fault.description in game.summary() and c.diagnosis.reason in game.summary()
+        game.guess("inside" if c.name == "cue_absent" else c.side)
+        assert c.fault.description in game.summary() and str(c.found) in game.summary()
         if i < 3:
             game.next()
     assert game.score == (3, 3, 4)
@@ -49,54 +54,54 @@ def test_a_game_by_hand(game):
 
 def test_always_the_same_word_scores_what_it_should(game):
     for i in range(4):
-        game.guess("sensor failure")
+        game.guess("inputs")
         if i < 3:
             game.next()
-    assert game.score == (2, 3, 4)  # dead rows and blur
+    assert game.score == (2, 3, 4)  # dead rows and the cue
 
 
 def test_nothing_is_given_away_before_the_guess(game):
     text = game.summary()
-    assert text == "Round 1 of 4: which fault has this profile?"
+    assert text == "Round 1 of 4: is it the inputs, the network, or nothing?"
     c = hidden(game)
-    assert c.name not in text and c.expected not in text
+    assert c.name not in text and c.fault.description not in text
     assert game._axes[0].get_title(loc="left") + game._axes[0].get_title() == "A hidden fault"
 
 
 def test_the_controls_do_what_the_methods_do(game):
-    other = GuessTheFault([case(name) for name in PROFILES], n_rounds=4, seed=1)
-    game.guess("not sure").next().guess("broken layer")
+    other = GuessTheFault([case(name) for name in FOUND], n_rounds=4, seed=1)
+    game.guess("none").next().guess("inside")
     assert other.next_button.disabled
-    other.choice.value = "not sure"
+    other.choice.value = "none"
     assert other.choice.disabled and not other.next_button.disabled
     other.next_button.click()
     assert other.choice.value == UNDECIDED and not other.choice.disabled
-    other.choice.value = "broken layer"
+    other.choice.value = "inside"
     assert (game.summary(), game.image.value) == (other.summary(), other.image.value)
     assert game.status.value == f"<p role='status'>{game.summary()}</p>"
 
 
 def test_only_the_first_guess_counts(game):
-    game.guess("not sure")
-    with pytest.raises(ExplorerError, match=r"has one \(not sure\); call next"):
-        game.guess(hidden(game).expected)
-    game.choice.value = hidden(game).expected  # a page that ignores `disabled`
-    assert game.score[0] == 0 and "you said not sure, wrong" in game.summary()
+    game.guess("none")
+    with pytest.raises(ExplorerError, match=r"has one \(none\); call next"):
+        game.guess(hidden(game).side)
+    game.choice.value = hidden(game).side  # a page that ignores `disabled`
+    assert game.score[0] == 0 and "you said none, wrong" in game.summary()
 
 
 def test_the_seed_decides_the_rounds():
-    cases = [case(name) for name in PROFILES]
+    cases = [case(name) for name in FOUND]
 
     def order(seed):
         return [c.name for c in GuessTheFault(cases, 4, seed)._rounds]
 
     assert order(3) == order(3)
     assert len({tuple(order(seed)) for seed in range(8)}) > 3
-    assert sorted(order(0)) == sorted(PROFILES)  # no case twice
+    assert sorted(order(0)) == sorted(FOUND)  # no case twice
 
 
 def test_the_doctors_name_is_no_hint_in_the_list(game):
-    assert game.choice.options == (UNDECIDED, *DIAGNOSES)
+    assert game.choice.options == (UNDECIDED, *CHOICES)
     assert {"dd-explorer", "dd-game"} <= set(game.view._dom_classes)
 
 
@@ -104,22 +109,22 @@ def test_a_new_game_can_start_at_any_time(game):
     """After a guess, after the last round, and by the button: other rounds, no old score."""
     order = [c.name for c in game._rounds]
     for _ in range(3):
-        game.guess("not sure").next()
-    game.guess("stable")
+        game.guess("none").next()
+    game.guess("none")
     assert game.next_button.disabled and not game.new_button.disabled
     game.new_button.click()
     assert (game.seed, game.score, game.choice.disabled) == (2, (0, 0, 0), False)
-    assert game.summary() == "Round 1 of 4: which fault has this profile?"
+    assert game.summary() == "Round 1 of 4: is it the inputs, the network, or nothing?"
     assert [c.name for c in game._rounds] != order
-    fresh = GuessTheFault([case(name) for name in PROFILES], n_rounds=4, seed=2)
+    fresh = GuessTheFault([case(name) for name in FOUND], n_rounds=4, seed=2)
     assert (game.image.value, game.status.value) == (fresh.image.value, fresh.status.value)
-    assert game.guess("stable").new_game(seed=1).guess("stable").score[2] == 1
+    assert game.guess("none").new_game(seed=1).guess("none").score[2] == 1
 
 
 def test_no_game_opens_with_a_profile_that_names_itself():
-    cases = [case(name) for name in PROFILES]
+    cases = [case(name) for name in FOUND]
     openings = {GuessTheFault(cases, 4, seed)._rounds[0].name for seed in range(30)}
-    assert openings == PROFILES.keys() - {"nan_weight"}
+    assert openings == FOUND.keys() - {"nan_weight"}
     assert GuessTheFault([case("nan_weight")], 1)._rounds[0].name == "nan_weight"
 
 
@@ -127,11 +132,11 @@ def test_the_sentence_of_a_guess_that_was_not_made(game):
     """`summary(choice=...)` says what would follow, and the round stays open."""
     for _ in range(3):
         start, picture = game.values, game.image.value
-        supposed = {name: game.summary(choice=name) for name in DIAGNOSES}
+        supposed = {name: game.summary(choice=name) for name in CHOICES}
         assert (game.values, game.image.value, game.answered) == (start, picture, False)
         assert not game.choice.disabled and game.summary().startswith("Round ")
-        assert supposed["novel class"] == game.guess("novel class").summary()
-        assert "you said novel class" in game.summary(choice="stable")  # the first one counts
+        assert supposed["inputs"] == game.guess("inputs").summary()
+        assert "you said inputs" in game.summary(choice="none")  # the first one counts
         game.next()
 
 
@@ -139,9 +144,9 @@ def test_the_sentence_of_a_guess_that_was_not_made(game):
     ("call", "message"),
     [
         (lambda g: g.guess("gremlins"), "choice: expected one of .*got 'gremlins'"),
-        (lambda g: g.guess(UNDECIDED), "guess: expected one of stable, "),
+        (lambda g: g.guess(UNDECIDED), "guess: expected one of none, "),
         (lambda g: g.next(), "next: guess first"),
-        (lambda g: GuessTheFault([case("blur")], 2), "n_rounds: expected 1 to 1, .*got 2"),
+        (lambda g: GuessTheFault([case("cue_absent")], 2), "n_rounds: expected 1 to 1, .*got 2"),
         (lambda g: GuessTheFault([], 1), "n_rounds: expected 1 to 0"),
     ],
 )
