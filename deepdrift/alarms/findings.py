@@ -142,7 +142,8 @@ class Findings:
     def __str__(self) -> str:
         told: dict[str, str] = {}
         for change in self.changes:  # the strongest of every kind
-            told.setdefault(change.kind, str(change))
+            if self.side != "inputs" or change.kind not in ("states", "channels"):
+                told.setdefault(change.kind, str(change))
         what = ", ".join(list(told.values())[:_SHOWN])
         if self.side == "none":
             return f"Nothing unusual: {self.reason}."
@@ -152,7 +153,7 @@ class Findings:
             return f"The inputs changed: {what}{where} ({self.reason})."
         if self.side == "inside":
             where = f" at {self.place}" if self.place else ", after the last layer watched"
-            return f"The network changed{where}: {what or 'other states'}; {self.reason}."
+            return f"The network changed{where}: {what or 'unusual states'}; {self.reason}."
         where = f" from {self.place} on" if self.place else ""
         what = f": {what}" if what else ""
         return (
@@ -228,19 +229,18 @@ def _side(batch: Evidence, probe: Evidence | None) -> tuple[str, str]:
     if batch.start is not None:
         layer = batch.layers[batch.start]
         why = _inside(layer, max(abs(v.drift) for v in batch.layers))
-        if why:
-            return "inside", f"nothing unusual in the inputs and before it, then {why}"
+        if why is not None:
+            return "inside", f"the inputs and the layers before it are normal{why}"
     return "cannot say", "give a probe of known good inputs"
 
 
-def _inside(layer: LayerEvidence, peak: float) -> str:
-    """What says that this layer, the first that is unusual, is broken; or nothing."""
+def _inside(layer: LayerEvidence, peak: float) -> str | None:
+    """What says that this layer, the first that is unusual, is broken; None if nothing does."""
     z = abs(layer.drift)
-    if not math.isfinite(z):
-        return "numbers that are not finite"
-    if broken(layer)[1]:
-        return broken(layer)[1].removeprefix(", its ")
-    return f"a drift of {layer.drift:.1f} at once" if z >= LOUD and z >= JUMP * peak else ""
+    if not math.isfinite(z) or broken(layer)[1]:
+        return ""  # the changes say it
+    loud = z >= LOUD and z >= JUMP * peak
+    return f", and it jumps to a drift of {layer.drift:.1f}" if loud else None
 
 
 def _of_layer(layer: LayerEvidence) -> tuple[Change, ...]:

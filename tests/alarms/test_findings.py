@@ -86,8 +86,15 @@ def test_what_is_printed():
     for text, found in said.items():
         assert str(found) == text
     assert str(find(evidence(0.3, math.inf, 1.0))) == (
-        "The network changed at layer 1: NaN or infinity in layer 1; nothing unusual in the inputs "
-        "and before it, then numbers that are not finite."
+        "The network changed at layer 1: NaN or infinity in layer 1; the inputs and the layers "
+        "before it are normal."
+    )
+
+
+def test_a_jump_is_told():
+    assert str(find(evidence(0.3, -30.0, 25.0))) == (
+        "The network changed at layer 1: unusual states; the inputs and the layers before it are "
+        "normal, and it jumps to a drift of -30.0."
     )
 
 

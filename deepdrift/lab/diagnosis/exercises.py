@@ -6,39 +6,35 @@ from deepdrift.lab.bench.exercise import Check, Exercise, between, says
 
 EXERCISES = {
     "ex_05_1": Exercise(
-        question="What does diagnose_drift call the profile 0.2, 0.4, 5.0, 10.0?",
-        test=says("spurious correlation"),
-        right="two calm layers, then 5 / 10 = 0.5 of the peak, less than 0.6: it grows and does "
-        "not jump.",
-        hint="find the first drift of 3 or more and divide it by the peak.",
+        question="Which side is it, if the drifts are 0.2, 0.4, 6.0, 10.0 and the inputs normal?",
+        test=says("cannot say"),
+        right="two calm layers, then 6.0: neither loud nor at once, and the inputs are normal. "
+        "A learnt cue that is gone looks like that, and so may weights that are a little off.",
+        hint="go through the table of section 1 from the top; the first row that holds decides.",
         special_hints=(
-            (says("broken layer"), "a broken layer reaches 0.6 of the peak at once; this is 0.5."),
-            (says("novel class", "sensor failure"), "that needs drift in the first layer."),
+            (says("inside"), "that needs a jump: 15 or more, and 0.8 of the largest."),
+            (says("inputs"), "that needs a statistic of the inputs beyond 4, or a probe."),
+            (says("none"), "one drift beyond 4 is enough to say that something changed."),
         ),
     ),
     "ex_05_2": Exercise(
-        question="How many of the 40 runs of the derivation faults does the ViT's doctor name?",
-        test=between(23, 27),
-        right="old faults on a new architecture: broken weights keep their names, and the rotated "
-        "images and the reversed cue are called a broken layer.",
-        hint="sum(c.diagnosis.name == c.expected for c in vit.cases(clinic.DERIVATION)).",
+        question="Of the 25 judged faults at strength 1, on how many is the side right, probed?",
+        test=between(13, 19),
+        right="the weakest faults are mostly missed, not mistaken: nothing passes the border of 4.",
+        hint="sum(c.probed.side == c.side for c in vit.cases(JUDGED, strengths=[1])).",
         special_hints=(
-            (between(0.57, 0.68), "right, as a share: give the number of runs."),
-            (between(57, 68), "right, in percent: give the number of runs."),
+            (between(0.52, 0.76), "right, as a share: give the number of faults."),
+            (between(9, 12), "that is without the probe: use c.probed."),
         ),
     ),
     "ex_05_3": Exercise(
-        question="Which five drifts do the five rules call a sensor failure, wrongly?",
-        test=lambda p: len(p) == 5 and p[0] > 3 > p[4] and p[4] < 0.6 * p[0] and max(p) > 2 * p[0],
-        right="the rules ask the first layer and the last; what the others show is not looked at.",
-        hint="the first drift above 3, the last below 3 and below 0.6 of the first; where do the "
-        "rules not look?",
+        question="With which probe can the doctor say nothing of a broken network? Its findings?",
+        test=lambda f: f.side == "cannot say" and "probe is none" in f.reason,
+        right="a probe must be what good looks like: its own inputs are tested first.",
+        hint="give vit_monitor.diagnose a probe whose images are changed themselves.",
         special_hints=(
-            (lambda p: len(p) != 5, "five drifts, please."),
-            (
-                lambda p: p[0] > 3 > p[4] and p[4] < 0.6 * p[0],
-                "the rules say sensor failure; now let another layer exceed twice the first.",
-            ),
+            (lambda f: f.side == "inside", "this probe is good, and settles it; spoil its images."),
+            (lambda f: f.side == "cannot say", "without a probe; give one that is none."),
         ),
     ),
 }

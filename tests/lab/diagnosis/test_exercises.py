@@ -2,43 +2,47 @@
 
 import pytest
 
-from deepdrift.alarms.diagnosis import diagnose_drift
-from deepdrift.lab.diagnosis.clinic import five_rules
+from deepdrift.alarms.diagnosis import LayerEvidence
+from deepdrift.alarms.findings import Evidence, find
+from deepdrift.alarms.input_evidence import Change
 from deepdrift.lab.diagnosis.exercises import EXERCISES
+
+
+def evidence(*drifts, inputs=()):
+    layers = tuple(LayerEvidence(f"layer {i}", z) for i, z in enumerate(drifts))
+    return Evidence(layers, inputs=inputs)
+
+
+BROKEN = evidence(0.0, 30.0, 9.0)
+SPOILT = evidence(0.0, 30.0, 9.0, inputs=(Change("darker", -9.0, "light"),))
 
 
 @pytest.mark.parametrize(
     ("key", "answer"),
     [
-        ("ex_05_1", diagnose_drift([0.2, 0.4, 5.0, 10.0]).name),
-        ("ex_05_2", 25),
-        ("ex_05_3", [4.0, 1.0, 1.0, 50.0, 2.0]),
-        ("ex_05_3", (5, 20, 1, 1, -1)),
+        ("ex_05_1", find(evidence(0.2, 0.4, 6.0, 10.0)).side),
+        ("ex_05_2", 16),
+        ("ex_05_3", find(BROKEN, SPOILT)),
     ],
 )
 def test_right_answers(key, answer):
     assert EXERCISES[key].reply(answer).startswith("Right:")
 
 
-@pytest.mark.parametrize("profile", [[4.0, 1.0, 1.0, 50.0, 2.0], [5, 20, 1, 1, -1]])
-def test_what_passes_fools_the_five_rules(profile):
-    assert five_rules(profile) == "sensor failure"
-    assert diagnose_drift(profile).name == "novel class"
-
-
 @pytest.mark.parametrize(
     ("key", "answer", "hint"),
     [
-        ("ex_05_1", "broken layer", "this is 0.5"),
-        ("ex_05_1", "novel class", "first layer"),
-        ("ex_05_1", "avalanche", "divide it by the peak"),
-        ("ex_05_2", 0.625, "number of runs"),
-        ("ex_05_2", 62.5, "in percent"),
-        ("ex_05_2", 40, "c.expected"),
-        ("ex_05_3", [4, 1, 1, 2], "five drifts"),
-        ("ex_05_3", [4.0, 1.0, 1.0, 5.0, 2.0], "twice the first"),
-        ("ex_05_3", [1.0, 1.0, 1.0, 50.0, 2.0], "where do the rules not look"),
-        ("ex_05_3", "high", "five drifts"),
+        ("ex_05_1", "inside", "15 or more"),
+        ("ex_05_1", "inputs", "beyond 4"),
+        ("ex_05_1", "none", "is enough"),
+        ("ex_05_1", "avalanche", "from the top"),
+        ("ex_05_2", 0.64, "number of faults"),
+        ("ex_05_2", 12, "use c.probed"),
+        ("ex_05_2", 25, "c.probed.side"),
+        ("ex_05_3", find(BROKEN, BROKEN), "spoil its images"),
+        ("ex_05_3", find(evidence(0.0, 6.0, 9.0)), "without a probe"),
+        ("ex_05_3", find(BROKEN), "spoil its images"),
+        ("ex_05_3", "a blurred one", "images are changed"),
     ],
 )
 def test_wrong_answers_get_a_hint(key, answer, hint):
