@@ -118,7 +118,9 @@ class Findings:
 
     @property
     def looks_like(self) -> str:
-        """The name, and whether a batch without labels can tell it from others."""
+        """The name, and whether it is more than a guess."""
+        if self.side == "cannot say":
+            return f"{self.name} (a guess: the side is not known)"
         if self.name in NOT_FROM_A_BATCH:
             return f"{self.name} (a guess: no batch without labels can tell)"
         return self.name

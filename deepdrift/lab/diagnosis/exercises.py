@@ -31,7 +31,7 @@ EXERCISES = {
         question="With which probe can the doctor say nothing of a broken network? Its findings?",
         test=lambda f: f.side == "cannot say" and "probe is none" in f.reason,
         right="a probe must be what good looks like: its own inputs are tested first.",
-        hint="give vit_monitor.diagnose a probe whose images are changed themselves.",
+        hint="give monitor.diagnose a probe whose images are changed themselves.",
         special_hints=(
             (lambda f: f.side == "inside", "this probe is good, and settles it; spoil its images."),
             (lambda f: f.side == "cannot say", "without a probe; give one that is none."),

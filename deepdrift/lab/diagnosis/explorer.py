@@ -7,6 +7,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from deepdrift.alarms.input_evidence import BORDER
 from deepdrift.lab.bench.controls import DESCRIPTION, ExplorerError, ipywidgets
 from deepdrift.lab.bench.explorer import Explorer
 from deepdrift.lab.diagnosis.clinic import Case
@@ -84,6 +85,11 @@ class GuessTheFault(Explorer):
         return len(self._guesses) > self._round
 
     @property
+    def hidden(self) -> list[float]:
+        """The drifts that the present round shows."""
+        return self._rounds[self._round].drifts
+
+    @property
     def score(self) -> tuple[int, int, int]:
         """Right guesses, right diagnoses of the doctor, and rounds answered."""
         return self._score(self._guesses)
@@ -149,4 +155,4 @@ class GuessTheFault(Explorer):
     def _draw(self, axes: list[Any], choice: str) -> None:
         case = self._rounds[self._round]
         title = f"It was {case.name.replace('_', ' ')}" if self.answered else "A hidden fault"
-        draw_drift_profile(axes[0], {"": case.found}, title)
+        draw_drift_profile(axes[0], {"": case.found}, title, BORDER)
