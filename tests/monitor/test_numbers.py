@@ -126,7 +126,7 @@ def test_a_float64_network_is_watched():
 def test_another_default_device_changes_no_number(n_channels, learn, tmp_path):
     """Tensors made on the default device in nine places."""
     net, batches = mlp(), [labelled(40, s) for s in range(6)]
-    x, zeros = labelled(30, 9), torch.zeros(4, 6)
+    x, zeros = labelled(30, 9), torch.zeros(8, 6)
 
     def everything(name: str) -> list[Tensor]:
         monitor = DeepDriftMonitor(net, n_channels=n_channels)
