@@ -196,6 +196,15 @@ def deep_networks() -> dict[str, nn.Module]:
     return {"resnet18, random": resnet.eval(), "vit-b/16, random": vit.eval()}
 
 
+def table(found: Mapping[str, Mapping[str, object]]) -> str:
+    """As JSON, a line for each network and combination."""
+    parts = []
+    for name, rows in found.items():
+        lines = ",\n".join(f"  {json.dumps(k)}: {json.dumps(row)}" for k, row in rows.items())
+        parts.append(f" {json.dumps(name)}: {{\n{lines}\n }}")
+    return "{\n" + ",\n".join(parts) + "\n}\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--networks", type=Path, required=True, help="folder of the two weights")
@@ -220,7 +229,7 @@ def main() -> None:
             labels = torch.from_numpy(arrays["labels"][:5300].astype(np.int64))
         for name, network in deep_networks().items():
             found[name] = measure(deep_blocks(network, images, labels))
-    args.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    args.out.write_text(table(found), encoding="utf-8")
     for name, rows in found.items():
         best = sorted(rows, key=lambda k: -rows[k]["mean"])[:3]
         for k in (BEFORE, *best):
