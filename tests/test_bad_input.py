@@ -250,10 +250,10 @@ def test_files_of_another_kind(content, nothing_lost, tmp_path):
     ("metadata", "words"),
     [
         (None, "found 'no deepdrift header'"),
-        ({"deepdrift": "{}"}, "expected 'deepdrift-reference-2', found None"),
+        ({"deepdrift": "{}"}, "expected 'deepdrift-reference-3', found None"),
         ({"deepdrift": "{"}, "damaged or no safetensors"),
         ({"deepdrift": json.dumps({"format": "deepdrift-reference-9"})}, "deepdrift-reference-9"),
-        ({"deepdrift": json.dumps({"format": "deepdrift-reference-2"})}, "checksum"),
+        ({"deepdrift": json.dumps({"format": "deepdrift-reference-3"})}, "checksum"),
     ],
 )
 def test_safetensors_files_of_others(metadata, words, nothing_lost, tmp_path):

@@ -140,6 +140,15 @@ def split_states(
     return layers, {k: states[k] for k in others}
 
 
+def check_chain(score: str, states: dict[str, Tensor]) -> None:
+    """Refuse a single layer for a score of steps."""
+    if score in ("innovation", "velocity") and len(states) < 2:
+        raise StateError(
+            f"states: score={score!r} needs at least two layers, got {list(states)}; watch more "
+            "layers or use score='distance'"
+        )
+
+
 def check_widths(known: dict[str, int], states: dict[str, Tensor]) -> None:
     """Refuse states of other layers or widths than those that are known."""
     widths = {k: v.shape[1] for k, v in states.items()}

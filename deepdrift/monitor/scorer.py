@@ -20,6 +20,7 @@ from deepdrift.evidence.fusion import Fusion
 from deepdrift.monitor.columns import (
     BLOCKS,
     ScoreColumns,
+    check_chain,
     check_widths,
     invalid_rows,
     split_states,
@@ -146,12 +147,12 @@ class StateScorer:
         per class on average; else all data form one class.
         """
         states, others = self._split(as_states(states))
-        self._check_layers(states)
+        check_chain(self.score_name, states)
         sums, known = self.sums, {"output": self.output, "input": self.input}
         if self._own_fit:  # what `calibrate` fitted for itself is no beginning
             sums, known = None, dict.fromkeys(known)
         else:
-            self._check_widths(states)
+            check_widths(self.widths, states)
         blocks = SCORES[self.score_name]
         for name, state in others.items():
             block = "input" if name == INPUT else "output"
@@ -193,7 +194,7 @@ class StateScorer:
         check_rule(method, per_class, self.output_layer)
         states = {k: finite_samples(v, f"layer {k!r}") for k, v in as_states(states).items()}
         layers, _ = self._split(states)
-        self._check_layers(layers)
+        check_chain(self.score_name, layers)
         own_fit = self._own_fit or not self.fitted
         n = len(next(iter(states.values())))
         labels = None if labels is None else check_labels(labels, n)
@@ -253,7 +254,7 @@ class StateScorer:
 
     def _normal_scores(self, states: States) -> Tensor:
         layers, others = self._split(states)
-        self._check_widths(layers)
+        check_widths(self.widths, layers)
         if self.score_name == "velocity":
             return self._peak_velocity(layers)
         matrix = self._matrix(layers | others)[0]
@@ -427,7 +428,7 @@ class StateScorer:
     def _checked(self, states: States) -> States:
         """States of the calibrated layers, then output layer and input; at least one sample."""
         layers, others = self._split(as_states(states))
-        self._check_widths(layers)
+        check_widths(self.widths, layers)
         if not len(next(iter(layers.values()))):
             raise StateError("batch: expected at least one sample, got none")
         return layers | others if others else layers
@@ -444,13 +445,3 @@ class StateScorer:
     def _peak_velocity(self, states: States) -> Tensor:
         layers, _ = self._split(states)
         return spatial_velocity(layers, self.across_widths).amax(dim=1).double().cpu()
-
-    def _check_layers(self, states: States) -> None:
-        if self.score_name in ("innovation", "velocity") and len(states) < 2:
-            raise StateError(
-                f"states: score={self.score_name!r} needs at least two layers, got "
-                f"{list(states)}; watch more layers or use score='distance'"
-            )
-
-    def _check_widths(self, states: States) -> None:
-        check_widths(self.widths, states)

@@ -157,8 +157,8 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
     def with_input(self) -> dict[str, Tensor]:
         """The states of the last pass, and under `INPUT` the statistics of what went in.
 
-        Without these if they are not wanted or not defined, or if the model turns its inputs into
-        another number of samples.
+        Without these if they are not wanted or not defined, if the model turns its inputs into
+        another number of samples, or if the inputs may be sequences that are padded.
 
         Raises
         ------
@@ -166,7 +166,7 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
             As `States.check`.
         """
         states, current = dict(self.states.check()), self.states.current()
-        given = None if current is None else current.input
+        given = None if current is None or current.lengths is not None else current.input
         if given is not None and len(given) == len(next(iter(states.values()))):
             states[INPUT] = given
         return states
@@ -220,13 +220,18 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
                     current.rows = current.shape[1]
                 if self.inputs and self._orientation != "time":
                     given = find_input(args, kwargs, current.rows)
-                    current.input = None if given is None else input_statistics(given)
+                    if given is not None and not self._may_be_padded(given):
+                        current.input = input_statistics(given)
                 if not torch.compiler.is_compiling() and self._probes:
                     current.probe = Probe([*args, *kwargs.values()])
                 current.given = padding.given_mask(self._mask, args, kwargs)
             except Exception as error:
                 current.errors[""] = error
         current.running.append(root)
+
+    def _may_be_padded(self, given: Tensor) -> bool:
+        """Sequences of a model that takes masks; images are never padded."""
+        return given.ndim < 4 and (self._mask is not None or any(self._owners.values()))
 
     def _leave(self, root: int, _: nn.Module, __: Any, output: Any) -> None:
         current = self.states.current()
