@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from deepdrift.alarms.plain import plain
 from deepdrift.evidence.calibration import flagged_count_p_value
 from deepdrift.monitor.monitor import DeepDriftMonitor
 from deepdrift.states.batches import Forward, Labels
@@ -56,6 +57,10 @@ class VisionDiagnosis:
     alpha: float
     status: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON with the sentence as ``message``; null for what is not finite."""
+        return plain(vars(self) | {"message": str(self)})
+
     def __str__(self) -> str:
         n, k = len(self.flagged), int(self.flagged.sum())
         return (
@@ -71,7 +76,7 @@ class DeepDriftVision:
     Parameters
     ----------
     model : nn.Module
-    layer_names, pooling, n_channels, score, alpha, layout, mask, forward, labels
+    layer_names, pooling, n_channels, score, alpha, layout, mask, forward, labels, watch_input
         See `deepdrift.DeepDriftMonitor`.
 
     Examples
@@ -98,6 +103,7 @@ class DeepDriftVision:
         mask: MaskSource = None,
         forward: Forward | None = None,
         labels: Labels | None = None,
+        watch_input: bool | str = "auto",
     ) -> None:
         # convolutional networks change width: the published norm difference, by name
         self.monitor = DeepDriftMonitor(
@@ -112,11 +118,14 @@ class DeepDriftVision:
             forward=forward,
             labels=labels,
             across_widths="norm",
+            watch_input=watch_input,
         )
 
-    def fit(self, loader: Iterable[Any], max_batches: int | None = None) -> DeepDriftVision:
+    def fit(
+        self, loader: Iterable[Any], max_batches: int | None = None, *, per_class: bool = False
+    ) -> DeepDriftVision:
         """Calibrate on normal images, see `DeepDriftMonitor.calibrate`."""
-        self.monitor.calibrate(loader, max_batches)
+        self.monitor.calibrate(loader, max_batches, per_class=per_class)
         return self
 
     def predict(self, batch: Any) -> VisionDiagnosis:

@@ -1,5 +1,6 @@
 """DeepDriftVision: two calls, a verdict that keeps its promise for one image and for sixty-four."""
 
+import json
 import math
 
 import numpy as np
@@ -118,3 +119,14 @@ def test_verdicts_before_fitting_and_a_single_layer():
         assert diagnosis.layer_velocities == []
         assert diagnosis.unusual_layer == "distance 3"
     assert zoo.count_hooks(model) == 0
+
+
+def test_a_diagnosis_is_plain_json_and_classes_keep_their_rate():
+    network = data.load_network("cnn")
+    images = data.load().calibration
+    with DeepDriftVision(network, alpha=0.1) as vision:
+        vision.fit(images.images.split(500), per_class=True)
+        assert len(vision.monitor.calibration.class_thresholds) >= 8
+        found = vision.predict(images.images[:4]).to_dict()
+    assert json.loads(json.dumps(found)) == found
+    assert found["message"].startswith(found["status"]) and len(found["p_values"]) == 4
