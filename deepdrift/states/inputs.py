@@ -63,23 +63,25 @@ def input_statistics(x: Tensor) -> Tensor:
     axes = _axes(tuple(x.shape))
     if not len(x):
         return torch.zeros(0, len(axes) + 2 + bool(axes), device=x.device)
-    thin = {
-        axis: -(-x.shape[axis] // _PLACES) if x.shape[axis] > 2 * _PLACES else 1 for axis in axes
-    }
-    values = _float(_thinned(x, thin)).flatten(1)
-    variance, mean = torch.var_mean(values, dim=1, correction=0)
-    columns, second, number = [mean, variance.sqrt()], [], 0
+    thin = {axis: _step(x.shape[axis]) for axis in axes}
+    variance, mean = torch.var_mean(_float(_thinned(x, thin)).flatten(1), dim=1, correction=0)
+    columns = torch.stack([mean, variance.sqrt()], dim=1)
+    if not axes:
+        return columns
+    norms, bends, numbers, n_bends = [], [], [], 0
     for axis in axes:
         lines = _float(_thinned(x, {k: n for k, n in thin.items() if k != axis}))
-        first = lines.diff(dim=axis)
-        columns.append(_log_mean_square(first))
-        bend = first.diff(dim=axis).flatten(1)
-        second.append(torch.linalg.vector_norm(bend, dim=1))
-        number += bend.shape[1]
-    if second:
-        bends = second[0].square() if len(second) == 1 else second[0].square() + second[1].square()
-        columns.append((bends / number).clamp(min=_SMALLEST).log())
-    return torch.stack(columns, dim=1)
+        first = _differences(lines, axis)
+        second = _differences(first, axis).flatten(1)
+        first = first.flatten(1)
+        norms.append(torch.linalg.vector_norm(first, dim=1))
+        bends.append(torch.linalg.vector_norm(second, dim=1))
+        numbers.append(first.shape[1])
+        n_bends += second.shape[1]
+    norms.append(bends[0] if len(bends) == 1 else torch.hypot(*bends))
+    share = torch.tensor([1 / n for n in (*numbers, n_bends)], device=x.device)
+    energies = (torch.stack(norms, dim=1).square() * share).clamp(min=_SMALLEST)
+    return torch.cat([columns, energies.log()], dim=1)
 
 
 def has_statistics(x: Any) -> bool:
@@ -119,7 +121,7 @@ def _float(x: Tensor) -> Tensor:
     return x.float() if x.dtype != torch.float32 else x
 
 
-def _log_mean_square(x: Tensor) -> Tensor:
-    x = x.flatten(1)
-    norms = torch.linalg.vector_norm(x, dim=1)
-    return (norms.square() / x.shape[1]).clamp(min=_SMALLEST).log()
+def _differences(x: Tensor, axis: int) -> Tensor:
+    """Of neighbours along an axis."""
+    n = x.shape[axis]
+    return x.narrow(axis, 1, n - 1) - x.narrow(axis, 0, n - 1)
