@@ -18,7 +18,7 @@ from deepdrift.errors import StateError
 INPUT = "(input)"  # name of the input among states; no module can be called that
 STATISTICS = ("mean", "standard deviation", "detail across", "detail down", "second differences")
 _SMALLEST = 1e-12  # squared differences below this are none
-_PLACES = 64  # of a larger image every k-th row or column is read, about so many of them
+_PLACES = 32  # of an image of more than four times as many rows every k-th is read
 
 
 def input_statistics(x: Tensor) -> Tensor:
@@ -107,7 +107,7 @@ def _axes(shape: tuple[int, ...]) -> list[int]:
 
 def _step(length: int) -> int:
     """Every how many-th row of so many is read."""
-    return -(-length // _PLACES) if length > 2 * _PLACES else 1
+    return -(-length // _PLACES) if length > 4 * _PLACES else 1
 
 
 def _thinned(x: Tensor, every: Mapping[int, int]) -> Tensor:
