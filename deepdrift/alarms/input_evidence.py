@@ -199,18 +199,30 @@ class NormalInputs:
         if not self.names or x is None or not has_statistics(x):
             return None
         names, values = describe_inputs(x)
-        bad = int((~values.isfinite().all(dim=1)).sum())
-        if bad:
-            what = f"NaN or infinity in {bad} of {len(x)} inputs"
-            return (Change(what, math.inf, "numbers"),)
-        if names != self.names:
-            return (Change("inputs of another kind or with other channels", math.inf, "numbers"),)
-        gap = values.mean(dim=0).cpu() - self.mean
-        spread = (self.squares / self.n).sqrt().clamp(min=1e-9)
-        z = gap / (spread * math.sqrt(1 / len(x) + 1 / self.n))
         lengths = {"right": x.shape[-1], "down": x.shape[-2]}
         if x.ndim == 4 and x.shape[3] <= 4 < min(x.shape[1:3]):
             lengths = {"right": x.shape[2], "down": x.shape[1]}
+        return self._changes(names, values, lengths)
+
+    def compare_statistics(self, values: Tensor) -> tuple[Change, ...] | None:
+        """`compare` where only the `input_statistics` ``(N, S)`` of a batch were kept."""
+        if not self.names:
+            return None
+        return self._changes(self.names[: values.shape[1]], values.double(), {})
+
+    def _changes(
+        self, names: tuple[str, ...], values: Tensor, lengths: Mapping[str, int]
+    ) -> tuple[Change, ...]:
+        bad = int((~values.isfinite().all(dim=1)).sum())
+        if bad:
+            what = f"NaN or infinity in {bad} of {len(values)} inputs"
+            return (Change(what, math.inf, "numbers"),)
+        known = len(names)
+        if names != self.names[:known]:
+            return (Change("inputs of another kind or with other channels", math.inf, "numbers"),)
+        gap = values.mean(dim=0).cpu() - self.mean[:known]
+        spread = (self.squares[:known] / self.n).sqrt().clamp(min=1e-9)
+        z = gap / (spread * math.sqrt(1 / len(values) + 1 / self.n))
         found = []
         for name, value, much in zip(names, z.tolist(), gap.tolist(), strict=True):
             more, less = _PAIRS.get(name) or (f"{name} brighter", f"{name} darker")

@@ -10,6 +10,7 @@ from deepdrift.alarms.diagnosis import LayerEvidence, NormalShape
 from deepdrift.alarms.findings import Evidence, Findings, find
 from deepdrift.alarms.input_evidence import NormalInputs
 from deepdrift.errors import StateError
+from deepdrift.states.inputs import INPUT
 
 SMALLEST_PROBE = 8  # with fewer samples a broken layer may pass as normal
 
@@ -59,7 +60,11 @@ def evidence_of(scorer: Any, states: States, inputs: Tensor | None = None) -> Ev
     n = len(states[layers[0].name])
     if inputs is not None and len(inputs) != n:
         raise StateError(f"inputs: expected {n}, one for each state, got {len(inputs)}")
-    changes, classes = normal.compare(inputs), normal.compare_classes(logits)
+    if inputs is None and INPUT in states:
+        changes = normal.compare_statistics(states[INPUT])
+    else:
+        changes = normal.compare(inputs)
+    classes = normal.compare_classes(logits)
     return Evidence(layers, float(fused), changes, classes, n)
 
 

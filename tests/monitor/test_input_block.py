@@ -175,3 +175,12 @@ def test_a_time_first_or_padded_sequence_is_left_to_the_layers():
     with DeepDriftMonitor(TimeFirst().eval()) as monitor:
         monitor.calibrate([part.transpose(0, 1) for part in y.split(100)])
         assert "input" not in monitor.read(y[:5].transpose(0, 1)).blocks
+
+
+def test_the_doctor_knows_the_inputs_of_a_pass_that_the_user_ran(monitor):
+    bright = images(64, 11) + 0.5
+    given = monitor.diagnose(bright)
+    monitor._model(bright)
+    kept = monitor.diagnose()
+    assert (given.side, kept.side) == ("inputs", "inputs")
+    assert str(kept.changes[0]) == str(given.changes[0]) and "brighter" in str(kept.changes[0])
