@@ -24,14 +24,14 @@ EXERCISES = {
     ),
     "ex_00_2": Exercise(
         question="How many percent of the digits are missed at 1 % false alarms?",
-        test=between(76, 80.5),
-        right="a fifth of the false alarms, and more than twice the misses: that is the price.",
+        test=between(17, 20),
+        right="a fifth of the false alarms, and six times the misses: that is the price.",
         hint="raise the threshold until the sentence says 1.0 % for normal images, with "
         "shift='digits'.",
         special_hints=(
-            (between(0.76, 0.805), "right, as a share: give it in percent."),
-            (between(30, 40), "that is at the threshold for 5 %; move further to the right."),
-            (between(19.5, 24), "that is the share that is caught; the missed ones are the rest."),
+            (between(0.17, 0.2), "right, as a share: give it in percent."),
+            (between(2, 4), "that is at the threshold for 5 %; move further to the right."),
+            (between(80, 83), "that is the share that is caught; the missed ones are the rest."),
         ),
     ),
     "ex_00_3": Exercise(

@@ -6,7 +6,7 @@ from deepdrift.lab.start_here.exercises import EXERCISES
 
 
 @pytest.mark.parametrize(
-    ("key", "answer"), [("ex_00_1", 24), ("ex_00_2", 77.4), ("ex_00_3", " Rarely ")]
+    ("key", "answer"), [("ex_00_1", 24), ("ex_00_2", 18.5), ("ex_00_3", " Rarely ")]
 )
 def test_right_answers(key, answer):
     assert EXERCISES[key].reply(answer).startswith("Right:")
@@ -17,9 +17,9 @@ def test_right_answers(key, answer):
     [
         ("ex_00_1", 120, "alpha = 0.05"),
         ("ex_00_1", 2400, "share of normal pictures"),
-        ("ex_00_2", 0.774, "in percent"),
-        ("ex_00_2", 34.3, "for 5 %"),
-        ("ex_00_2", 22.6, "caught"),
+        ("ex_00_2", 0.185, "in percent"),
+        ("ex_00_2", 2.9, "for 5 %"),
+        ("ex_00_2", 81.5, "caught"),
         ("ex_00_3", "never", "not never"),
         ("ex_00_3", "always", "calibrated on"),
     ],
