@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -27,13 +28,14 @@ def layer_lines(
     *,
     ylabel: str = "AUROC",
     level: tuple[float, str] | None = (0.5, "a coin"),
+    xlabel: str = "layer",
 ) -> None:
     """One measured value per layer with its interval, for several series.
 
     Parameters
     ----------
     series : mapping of str to mapping of layer name to Estimate
-        From the input side to the output side; the names of the longest series are shown.
+        From the input side to the output side. Different names at one place are both shown.
     title : str
         The finding.
     level : (float, str) or None
@@ -41,14 +43,15 @@ def layer_lines(
     """
     if not series or not all(series.values()):
         raise PlotError("series: expected at least one set of estimates with one layer, got none")
-    names = list(max(series.values(), key=len))
+    columns = zip_longest(*series.values())  # names that stand at the same place share a tick
+    names = [" / ".join(dict.fromkeys(filter(None, column))) for column in columns]
     with figure() as fig:
         ax = fig.subplots()
         for i, estimates in enumerate(series.values()):
             low, value, high = np.array([[e.low, e.value, e.high] for e in estimates.values()]).T
             ax.fill_between(range(len(value)), low, high, alpha=0.2, color=colour(i))
             ax.plot(range(len(value)), value, color=colour(i), marker="o")
-        ax.set(xticks=range(len(names)), xticklabels=names, ylabel=ylabel, xlabel="layer")
+        ax.set(xticks=range(len(names)), xticklabels=names, ylabel=ylabel, xlabel=xlabel)
         ax.set_xlim(-0.15, len(names) - 0.85)
         ax.set_ylim(0.0, 1.0)
         if level is not None:
