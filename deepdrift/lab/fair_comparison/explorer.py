@@ -23,7 +23,8 @@ class ComparisonExplorer(Explorer):
     """Two methods on one shift: where they rank, and how far they differ on the same images.
 
     Left: all methods, best on top, with their intervals. Right: both methods at every severity,
-    or in every training where the shift has no severity. Controls: ``network``, ``shift`` (or a
+    or in every training where the shift has no severity. The sentence has both intervals of the
+    difference, over test images and over trainings. Controls: ``network``, ``shift`` (or a
     group of shifts), ``severity`` ("mean", "1" to "5"), ``method`` and ``rival``.
 
     Parameters
@@ -113,9 +114,14 @@ class ComparisonExplorer(Explorer):
             for name in (method, rival)
         )
         gap = table.difference(method, rival, row)
-        better = method if gap.low > 0 else rival if gap.high < 0 else ""
+        said, better = str(gap), method if gap.low > 0 else rival if gap.high < 0 else ""
         verdict = f"{better} is surely better" if better else "a tie"
-        return f"{network}, {words}: {a}; {b}. Difference {gap}: {verdict}. Best: {order[0]}."
+        if len(table.values) > 1:
+            over = table.over_trainings(method, rival, row)
+            said += f" over images, [{over.low:.3f}, {over.high:.3f}] over trainings"
+            if better and over.low <= 0 <= over.high:
+                verdict = f"{better} is better here, open for another training"
+        return f"{network}, {words}: {a}; {b}. Difference {said}: {verdict}. Best: {order[0]}."
 
     def _draw(
         self, axes: list[Any], network: str, shift: str, severity: str, method: str, rival: str

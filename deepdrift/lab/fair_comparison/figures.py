@@ -9,6 +9,7 @@ import numpy as np
 
 from deepdrift.errors import require
 from deepdrift.lab.bench import figures
+from deepdrift.lab.bench.evaluation import Array, Estimate
 from deepdrift.lab.fair_comparison.detectors import DETECTORS
 from deepdrift.lab.fair_comparison.table import Comparison
 
@@ -19,7 +20,7 @@ _LINE = 0.205  # inches per detector
 
 
 def colour_of(detector: str) -> str:
-    """Ours, raw velocity and trivial scores have a colour each; all others are blue."""
+    """Ours, raw velocity and scores without a network have a colour each; others are blue."""
     known = DETECTORS.get(detector)
     return FAMILY_COLOURS.get(known.family, figures.BLUE) if known else figures.BLUE
 
@@ -33,8 +34,14 @@ def _name_rows(ax: Any, names: Sequence[str]) -> None:
     ax.spines["left"].set_visible(False)
 
 
-def _two_panels(tables: Mapping[str, Any], title: str, draw: Callable[[Any, str], None]) -> None:
-    rows = max(len(table.detectors) for table in tables.values())
+def _two_panels(
+    tables: Mapping[str, Any],
+    title: str,
+    draw: Callable[[Any, str], None],
+    rows: int | None = None,
+) -> None:
+    if rows is None:
+        rows = max(len(table.detectors) for table in tables.values())
     with figures.figure(1.1 + _LINE * rows) as fig:
         panels = fig.subplots(1, len(tables), squeeze=False, sharex=True)[0]
         for ax, name in zip(panels, tables, strict=True):
@@ -101,24 +108,97 @@ def comparison_heatmap(tables: Mapping[str, Comparison], rows: Sequence[str], ti
 
 
 def draw_ranking(ax: Any, comparison: Comparison, row: str) -> None:
-    """Best first: the mean AUROC as a dot on its interval, every training as a ring below it."""
+    """Best first, with both intervals.
+
+    Dot and thick bar: mean AUROC, interval over test images. Below, thin: every training as a
+    ring, and Student's interval over trainings.
+    """
     ranking = comparison.ranking(row)
     for y, (name, estimate) in enumerate(ranking):
-        colour = colour_of(name)
-        ax.plot([estimate.low, estimate.high], [y - 0.14] * 2, color=colour, linewidth=3)
-        ax.plot(estimate.value, y - 0.14, "o", color=colour, markersize=4.5)
         each = comparison.by_training(name, row)
-        ax.plot(each, [y + 0.26] * len(each), "o", markersize=3.2, markerfacecolor="none",
-                markeredgecolor=figures.INK, markeredgewidth=0.7)  # fmt: skip
+        over = comparison.over_trainings(name, row=row) if len(each) > 1 else None
+        _two_intervals(ax, y, colour_of(name), estimate, over, each)
     ax.axvline(0.5, color=figures.GREY, linestyle=(0, (5, 3)), linewidth=1.2, zorder=0.9)
     ax.grid(axis="x")
     ax.set_xlabel("AUROC")
     _name_rows(ax, [name for name, _ in ranking])
 
 
+def draw_differences(ax: Any, comparison: Comparison, a: str, rivals: Sequence[str]) -> None:
+    """AUROC of a minus that of each rival in the mean over all shifts, drawn as `draw_ranking`."""
+    rivals = [rival for rival in rivals if rival in comparison.detectors]
+    rivals.sort(key=lambda rival: comparison.difference(a, rival).value)
+    for y, rival in enumerate(rivals):
+        each = comparison.by_training(a) - comparison.by_training(rival)
+        over = comparison.over_trainings(a, rival) if len(each) > 1 else None
+        _two_intervals(ax, y, colour_of(rival), comparison.difference(a, rival), over, each)
+    ax.axvline(0, color=figures.GREY, linestyle=(0, (5, 3)), linewidth=1.2, zorder=0.9)
+    ax.grid(axis="x")
+    ax.set_xlabel("difference of AUROC")
+    _name_rows(ax, rivals)
+
+
+def _two_intervals(
+    ax: Any, y: float, colour: str, images: Estimate, over: Estimate | None, each: Array
+) -> None:
+    ax.plot([images.low, images.high], [y - 0.14] * 2, color=colour, linewidth=3)
+    ax.plot(images.value, y - 0.14, "o", color=colour, markersize=4.5)
+    if over is not None:
+        ax.plot([over.low, over.high], [y + 0.26] * 2, color=figures.INK, linewidth=0.7)
+    ax.plot(each, [y + 0.26] * len(each), "o", markersize=3.2, markerfacecolor="none",
+            markeredgecolor=figures.INK, markeredgewidth=0.7)  # fmt: skip
+
+
 def rankings(tables: Mapping[str, Comparison], row: str, title: str) -> None:
     """One panel per network: `draw_ranking`; dashed is the coin flip."""
     _two_panels(tables, title, lambda ax, name: draw_ranking(ax, tables[name], row))
+
+
+def differences(
+    tables: Mapping[str, Comparison], a: str, rivals: Sequence[str], title: str
+) -> None:
+    """One panel per network: `draw_differences`; dashed is a tie."""
+    _two_panels(
+        tables, title, lambda ax, name: draw_differences(ax, tables[name], a, rivals), len(rivals)
+    )
+
+
+# --- beyond the pixels --------------------------------------------------------------------------
+
+PIXELS, INSIDE = "pixel statistics", "fused, without input"
+
+
+def draw_beyond_pixels(ax: Any, comparison: Comparison) -> None:
+    """Each shift: AUROC of the pixels alone (grey square) and of the network alone (dot).
+
+    Shifts are ordered by what the pixels know, least on top.
+    """
+    shifts = sorted(comparison.shifts, key=lambda s: comparison.auroc(PIXELS, s).value)
+    for y, shift in enumerate(shifts):
+        pixels, inside = (comparison.auroc(name, shift).value for name in (PIXELS, INSIDE))
+        ax.plot([pixels, inside], [y, y], color="#bbbbbb", linewidth=1.2, zorder=1)
+        ax.plot(pixels, y, "s", color=figures.GREY, markersize=5)
+        ax.plot(inside, y, "o", color=figures.VERMILLION, markersize=6)
+    ax.grid(axis="x")
+    ax.set_xlabel("AUROC")
+    ax.set_yticks(range(len(shifts)), [s.replace("_", " ") for s in shifts], fontsize=9)
+    ax.set_ylim(len(shifts) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)
+
+
+def beyond_pixels(tables: Mapping[str, Comparison], title: str) -> None:
+    """One panel per network: `draw_beyond_pixels`."""
+    n = max(len(table.shifts) for table in tables.values())
+
+    def draw(ax: Any, name: str) -> None:
+        draw_beyond_pixels(ax, tables[name])
+        if name == next(iter(tables)):
+            ax.plot([], [], "s", color=figures.GREY, markersize=5, label="pixels alone")
+            ax.plot([], [], "o", color=figures.VERMILLION, markersize=6, label="network alone")
+            ax.legend(loc="lower left", fontsize=9, frameon=False)
+
+    _two_panels(tables, title, draw, n)
 
 
 # --- promises -----------------------------------------------------------------------------------

@@ -72,7 +72,9 @@ def test_the_sentence_states_the_row_of_the_table(choice, row, words):
     ]
     gap = table.difference("fused (default)", "energy", row)
     assert app.difference() == gap
-    start = f"{words}{parts[0]}; {parts[1]}. Difference {gap}: "
+    over = table.over_trainings("fused (default)", "energy", row)
+    start = f"{words}{parts[0]}; {parts[1]}. Difference {gap} over images, "
+    start += f"[{over.low:.3f}, {over.high:.3f}] over trainings: "
     assert app.summary().startswith(start) and app.summary().endswith(f"Best: {order[0]}.")
 
 
@@ -84,6 +86,20 @@ def test_who_is_better_is_said_from_both_sides_and_a_tie_is_a_tie():
         method="random", rival="fused (default)"
     ).summary()  # fmt: skip
     assert ": a tie." in app.set(method="random", rival="random").summary()
+
+
+def test_a_lead_that_another_training_may_turn_is_called_open():
+    one = {"a": {"test": np.arange(99.0), "digits": np.arange(40, 139.0)}}
+    one["b"] = {"test": np.arange(99.0), "digits": np.arange(20, 119.0)}
+    two = {"a": one["b"], "b": {"test": np.arange(99.0), "digits": np.arange(25, 124.0)}}
+    runs = [Scores(v, dict.fromkeys("ab", {0.05: 1.0}), {"digits": "far"}) for v in (one, two)]
+    table = Comparison.of(runs)
+    gap, over = table.difference("a", "b"), table.over_trainings("a", "b")
+    assert gap.low > 0 > over.low
+    said = ComparisonExplorer({"net": table}, method="a", rival="b").summary()
+    assert "over trainings: a is better here, open for another training." in said
+    alone = ComparisonExplorer({"net": Comparison.of(runs[:1])}, method="a", rival="b").summary()
+    assert "trainings" not in alone and ": a is surely better." in alone
 
 
 def test_a_method_that_does_not_apply_is_named_and_nothing_breaks():
@@ -192,6 +208,37 @@ def test_ranking_draws_intervals_and_every_training(drawn):
         for name, e in ranking:
             assert [e.low, e.high] in lines
             assert table.by_training(name, "blur").tolist() in lines
+            over = table.over_trainings(name, row="blur")
+            assert [over.low, over.high] in lines
+
+
+def test_differences_draw_both_intervals_largest_loss_first(drawn):
+    pictures.differences(TABLES, "fused (default)", ["energy", "kNN", "random"], "finding")
+    (figure,) = drawn()
+    for ax, table in zip(figure.axes, TABLES.values(), strict=True):
+        names = [t.get_text() for t in ax.get_yticklabels()]
+        gaps = [table.difference("fused (default)", name) for name in names]
+        assert set(names) == set(table.detectors) - {"fused (default)"}
+        assert [e.value for e in gaps] == sorted(e.value for e in gaps)
+        lines = [np.asarray(line.get_xdata(), float).tolist() for line in ax.get_lines()]
+        for name, gap in zip(names, gaps, strict=True):
+            over = table.over_trainings("fused (default)", name)
+            assert [gap.low, gap.high] in lines and [over.low, over.high] in lines
+
+
+def test_beyond_pixels_orders_shifts_by_what_pixels_know(drawn):
+    gains = {pictures.PIXELS: 0.5, pictures.INSIDE: 1.0}
+    table = comparison(gains)
+    pictures.beyond_pixels({"CNN": table, "ViT": table}, "finding")
+    (figure,) = drawn()
+    for ax in figure.axes:
+        names = [t.get_text().replace(" ", "_") for t in ax.get_yticklabels()]
+        shifts = [s if s in table.shifts else s.replace("_", " ") for s in names]
+        known = [table.auroc(pictures.PIXELS, s).value for s in shifts]
+        assert known == sorted(known)
+        dots = [line.get_xdata()[0] for line in ax.get_lines() if len(line.get_xdata()) == 1]
+        for s in shifts:
+            assert table.auroc(pictures.INSIDE, s).value in dots
 
 
 def test_kept_rates_draw_rates_and_bands(drawn):
@@ -218,6 +265,8 @@ def test_batch_curves_draw_measured_dots_on_predicted_lines(drawn):
         lambda t: pictures.comparison_heatmap(t, ["new classes", "blur", "dead_rows"], "finding"),
         lambda t: pictures.rankings(t, "all shifts", "finding"),
         lambda t: pictures.kept_rates(t, 0.05, {}, "finding"),
+        lambda t: pictures.differences(t, "fused (default)", list(DETECTORS)[1:], "finding"),
+        lambda t: pictures.beyond_pixels(t, "finding"),
     ],
 )
 def test_no_word_leaves_the_figure_and_no_names_touch(drawn, draw):

@@ -1,0 +1,53 @@
+"""The study behind the default score: names, the rule, and that the default is what was chosen."""
+
+import json
+
+import pytest
+
+from deepdrift.lab import data
+from deepdrift.lab.fair_comparison.development import BEFORE, CHOSEN, MAIN, allowed, candidates
+from deepdrift.monitor.scorer import BLOCK_WEIGHTS, N_SMALLEST, SCORES
+
+STUDY = json.loads(data.shipped("development.json").read_text(encoding="utf-8"))
+
+
+def test_the_chosen_one_is_the_best_that_keeps_the_rule():
+    assert allowed(candidates(STUDY))[0] == CHOSEN
+
+
+def test_the_chosen_one_is_the_default():
+    weights = dict.fromkeys(SCORES["fused"], 1.0) | BLOCK_WEIGHTS
+    blocks = ", ".join(f"{name} {weight:g}" for name, weight in weights.items())
+    assert f"{blocks}, {N_SMALLEST} smallest" == CHOSEN
+
+
+def test_every_candidate_of_the_table_was_measured():
+    found = candidates(STUDY)
+    assert set(MAIN.values()) <= set(found) and len(found) == 170
+    means = [c.mean for c in found.values()]
+    assert means == sorted(means, reverse=True)
+
+
+def test_means_by_hand():
+    rows = {
+        "cnn": {"mean": 0.8, "flagged": 0.4, "new classes": 0.7},
+        "vit": {"mean": 0.6, "flagged": 0.2},
+        "resnet18, random": {"mean": 0.5, "flagged": 0.1},
+    }
+    study = {network: {"a": row} for network, row in rows.items()}
+    (found,) = candidates(study).values()
+    assert (found.mean, found.flagged) == (pytest.approx(0.7), pytest.approx(0.3))
+    assert found.new_classes == (0.7,) and found.deep == 0.5
+
+
+def test_the_rule_asks_for_every_network_and_leaves_gaussians_out():
+    def network(**new):
+        return {k: {"mean": 0.5, "flagged": 0.1, "new classes": v} for k, v in new.items()}
+
+    names = {"good": "x 1, all", "half": "y 1, all", "costly": "class Gaussians 1, all"}
+    both = [{"good": 0.7, "half": 0.8, "costly": 0.9}, {"good": 0.6, "half": 0.4, "costly": 0.9}]
+    study = {
+        str(i): network(**{BEFORE: 0.6}, **{names[k]: v for k, v in new.items()})
+        for i, new in enumerate(both)
+    }
+    assert set(allowed(candidates(study))) == {BEFORE, names["good"]}
