@@ -7,10 +7,13 @@ of the images that the comparison does not use.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["BEFORE", "CHOSEN", "MAIN", "Candidate", "allowed", "candidates"]
+from deepdrift.lab import data
+
+__all__ = ["BEFORE", "CHOSEN", "MAIN", "Candidate", "allowed", "candidates", "load_study"]
 
 BEFORE = "innovation 1, distance 1, output 2, all"
 CHOSEN = "innovation 1, distance 1, relative 1, output 3, input 2, 2 smallest"
@@ -50,7 +53,15 @@ class Candidate:
     deep: float
 
 
-def candidates(study: Mapping[str, Mapping[str, Mapping[str, float]]]) -> dict[str, Candidate]:
+Study = Mapping[str, Mapping[str, Mapping[str, float]]]
+
+
+def load_study() -> Study:
+    """Network -> combination -> measure -> value, as shipped in ``data/development.json``."""
+    return json.loads(data.shipped("development.json").read_text(encoding="utf-8"))
+
+
+def candidates(study: Study) -> dict[str, Candidate]:
     """Every combination of a study, best mean first.
 
     Parameters

@@ -39,13 +39,13 @@ EXERCISES = {
     ),
     "ex_08_2": Exercise(
         question="What is the mean of the winners over the sixteen shifts, on the ViT?",
-        test=between(0.868, 0.885),
+        test=between(0.905, 0.917),
         right="no score reaches that: it takes a person who knows the shift before choosing. Rule "
         "2 exists because of this gap.",
         hint="for each shift take table.ranking(shift)[0], the best there, and average the values.",
         special_hints=(
-            (between(0.82, 0.84), "that is one score for all shifts; take the best of each."),
-            (between(0.93, 0.95), "that is the CNN; use tables['ViT']."),
+            (between(0.885, 0.9), "that is one score for all shifts; take the best of each."),
+            (between(0.94, 0.955), "that is the CNN; use tables['ViT']."),
             (between(80, 100), "give it as an AUROC from 0 to 1."),
         ),
     ),

@@ -1,14 +1,18 @@
 """The study behind the default score: names, the rule, and that the default is what was chosen."""
 
-import json
-
 import pytest
 
-from deepdrift.lab import data
-from deepdrift.lab.fair_comparison.development import BEFORE, CHOSEN, MAIN, allowed, candidates
+from deepdrift.lab.fair_comparison.development import (
+    BEFORE,
+    CHOSEN,
+    MAIN,
+    allowed,
+    candidates,
+    load_study,
+)
 from deepdrift.monitor.scorer import BLOCK_WEIGHTS, N_SMALLEST, SCORES
 
-STUDY = json.loads(data.shipped("development.json").read_text(encoding="utf-8"))
+STUDY = load_study()
 
 
 def test_the_chosen_one_is_the_best_that_keeps_the_rule():
