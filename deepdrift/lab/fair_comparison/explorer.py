@@ -149,11 +149,12 @@ def _draw_standing(ax: Any, table: Comparison, row: str, chosen: Mapping[str, st
         ax.plot(e.value, y, "o", color=colour, markersize=6 if name in chosen else 3.5)
     named = [n for n in names if n in chosen or n == names[0]]
     top = len(names)
-    places = figures.spread([names.index(n) for n in named], gap=0.11 * top)
+    places = figures.spread([names.index(n) for n in named], gap=0.14 * top)
     for name, at in zip(named, places, strict=True):
         y, e = names.index(name), dict(ranking)[name]
         colour = chosen.get(name, figures.GREY)
-        ax.annotate(name, (e.value, y), xytext=(1.04, at), textcoords=("data", "data"),
+        words = name.replace(", ", ",\n") if len(name) > 18 else name
+        ax.annotate(words, (e.value, y), xytext=(1.04, at), textcoords=("data", "data"),
                     va="center", color=colour, fontweight="bold" if name in chosen else "normal",
                     arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6},
                     annotation_clip=False)  # fmt: skip

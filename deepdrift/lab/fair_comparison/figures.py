@@ -262,6 +262,7 @@ def batch_curves(
     with figures.figure() as fig:
         ax = fig.subplots()
         colours = dict(zip(measured, figures.COLOURS, strict=False))
+        colours |= {name: colour_of(name) for name in measured if name in DETECTORS}
         ax.axhline(0.5, color=figures.GREY, linestyle=(0, (5, 3)), linewidth=1.2, zorder=0.9)
         for name, values in measured.items():
             ax.plot(sizes, predicted[name], color=colours[name], linewidth=1.5, alpha=0.6)

@@ -149,6 +149,16 @@ def test_severity_lines_are_those_of_the_table():
     assert [t.get_text() for t in app._axes[1].get_xticklabels()] == ["1", "3", "5"]
 
 
+@pytest.mark.parametrize("name", sorted(DETECTORS, key=len)[-4:])
+def test_names_stay_left_of_the_other_panel(name):
+    table = comparison({name: 1.5} | GAINS, trainings=2)
+    app = ComparisonExplorer({"net": table}, method=name, rival="random")
+    left, right = app._axes
+    renderer = app._canvas.get_renderer()
+    limit = right.get_tightbbox(renderer).x0
+    assert all(t.get_window_extent(renderer).x1 < limit for t in left.texts)
+
+
 def test_what_cannot_be_explored():
     with pytest.raises(ExplorerError, match="at least one comparison"):
         ComparisonExplorer({})
