@@ -83,7 +83,8 @@ def draw_drift_profile(
     halo(ax.annotate(f"threshold {threshold:g}", (0, threshold), xytext=(4, 2), va="bottom",
                       xycoords=("axes fraction", "data"), textcoords="offset points",
                       fontsize=9))  # fmt: skip
-    ax.set(xlabel="layer", ylabel="drift", ylim=(bottom, top), xlim=(-0.8, len(layers) - 0.4))
+    left = -1.4 if len(profiles) == 1 else -0.8  # room for the threshold's name beside bars
+    ax.set(xlabel="layer", ylabel="drift", ylim=(bottom, top), xlim=(left, len(layers) - 0.4))
     ax.set_xticks(range(len(layers)), layers)
     if needs_slant(layers, 62):
         slant(ax)
