@@ -45,6 +45,20 @@ def test_bytes_count_as_their_numbers_and_batches_do_not_matter():
     torch.testing.assert_close(whole[3:4], input_statistics(x[3:4].float()))
 
 
+@pytest.mark.parametrize(
+    "shape", [(1, 28, 28), (3, 32, 40), (9, 11, 3), (50,), (2, 50), (2,), (3, 200, 150)]
+)
+def test_one_sample_alone_has_the_statistics_that_it_has_in_a_batch(shape):
+    x = 3 + torch.rand(4, *shape, generator=torch.Generator().manual_seed(4))
+    whole = input_statistics(x)
+    alone = torch.cat([input_statistics(one) for one in x.split(1)])
+    torch.testing.assert_close(alone, whole, rtol=1e-5, atol=1e-5)
+    assert alone.dtype == whole.dtype
+    x[0].view(-1)[1] = float("inf")
+    assert not input_statistics(x[:1]).isfinite().all()
+    assert input_statistics(torch.zeros(1, *shape)).isfinite().all()
+
+
 def test_of_a_large_image_every_seventh_row_is_read():
     x = torch.rand(2, 1, 200, 200, generator=torch.Generator().manual_seed(2))
     found = input_statistics(x)
