@@ -91,29 +91,33 @@ def input_statistics(x: Tensor) -> Tensor:
 
 def _of_one(x: np.ndarray, axes: list[int], thin: Mapping[int, int]) -> Tensor:
     """The same of a single sample, to the last digits: numpy's calls cost a fifth of torch's."""
+    every_row = max(thin.values(), default=1) == 1
 
     def thinned(kept: int | None) -> np.ndarray:
+        if every_row:
+            return x
         index = [slice(None)] * x.ndim
         for axis, step in thin.items():
             if axis != kept:
                 index[axis - 1] = slice(None, None, step)
         return x[tuple(index)]
 
-    def energy(values: np.ndarray) -> float:
-        flat = values.reshape(-1)
-        return float(np.dot(flat, flat))
-
     values = thinned(None)
-    mean = values.mean()
-    found, bends, n_bends = [float(mean), math.sqrt(energy(values - mean) / values.size)], 0.0, 0
+    mean = float(values.sum()) / values.size
+    found, bends, n_bends = [mean, math.sqrt(_energy(values - mean) / values.size)], 0.0, 0
     for axis in axes:
         first = _neighbours(thinned(axis), axis - 1)
         second = _neighbours(first, axis - 1)
-        found.append(_log(energy(first) / first.size))
-        bends, n_bends = bends + energy(second), n_bends + second.size
+        found.append(_log(_energy(first) / first.size))
+        bends, n_bends = bends + _energy(second), n_bends + second.size
     if axes:
         found.append(_log(bends / n_bends))
     return torch.tensor([found], device="cpu", dtype=torch.float32)
+
+
+def _energy(values: np.ndarray) -> float:
+    flat = values.ravel()
+    return float(np.dot(flat, flat))
 
 
 def _neighbours(x: np.ndarray, axis: int) -> np.ndarray:
