@@ -12,9 +12,11 @@ ViT-B/16's depth and width with random weights: does a long chain drown one laye
 ``data/development.json``: for each network and combination the AUROC on the new classes, its mean
 over all sets, and the share flagged at 5 %.
 
-The rule, written before the table was made: the largest mean over the five networks whose AUROC on
-the new classes does not fall below that of the score before, at a cost that does not grow with the
-number of classes; where combinations tie, the one that the two deep networks prefer.
+The rule: the largest mean over the five networks whose AUROC on the new classes does not fall below
+that of the score before, at a cost that does not grow with the number of classes; where it cannot
+tell how many p-values should speak, the two deep networks decide. The first half of the sentence
+was settled before any combination was scored; the rest when a first table lay there, and before
+anything was scored in the comparison.
 """
 
 from __future__ import annotations
