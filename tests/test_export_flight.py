@@ -395,3 +395,18 @@ def test_a_layer_called_fused(tmp_path):
     (stream,) = read_flight(flight.path).streams
     assert stream.names == ("fused", "fused") and stream.drifts.tolist() == [[4.0, 1.0]]
     assert stream.states.tolist() == [[State.ALERT, State.NORMAL]]
+
+
+def test_a_record_of_alarms_that_looked_upwards_only_still_replays(tmp_path):
+    path, config = tmp_path / "f.jsonl", ObserverConfig(two_sided=False)
+    watch = Watch(["a"], config)
+    with FlightRecorder(path, "d") as flight:
+        for value in (0.0, -9.0, 4.0):
+            flight.write(None, *watch.update([value], fused=0.0))
+    text = path.read_text(encoding="utf-8")
+    assert text.count('"two_sided":false') == 1
+    path.write_text(text.replace('"two_sided":false', '"theta_floor":null'), encoding="utf-8")
+    assert read_flight(path).streams[0].config == config
+    path.write_text(text.replace('"two_sided":false', '"theta_floor":-6.0'), encoding="utf-8")
+    with pytest.raises(ExportError, match="line 1 .*theta_floor -6 cannot be replayed"):
+        read_flight(path)

@@ -154,7 +154,7 @@ def _row(line: bytes) -> dict[str, Any]:
         if kind == "stream":
             if row["format"] != FORMAT:
                 raise ValueError(f"expected format {FORMAT}, found {row['format']!r}")
-            row["config"] = ObserverConfig(**row["config"])
+            row["config"] = _config(row["config"])
             row["layers"] = tuple(map(str, row["layers"]))
         elif kind == "reading":
             row["time"] = datetime.fromisoformat(row["time"])
@@ -173,6 +173,18 @@ def _row(line: bytes) -> dict[str, Any]:
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{kind} line: {type(error).__name__} {error}") from error
     return row
+
+
+def _config(settings: dict[str, Any]) -> ObserverConfig:
+    """Settings as recorded; those without ``two_sided`` are of alarms that looked upwards only."""
+    if "two_sided" not in settings:
+        floor = settings.pop("theta_floor", None)
+        if floor is not None:
+            raise ValueError(
+                f"theta_floor {floor:g} cannot be replayed; alarms now mirror theta_high"
+            )
+        settings = settings | {"two_sided": False}
+    return ObserverConfig(**settings)
 
 
 def _decode(value: Any) -> float:
