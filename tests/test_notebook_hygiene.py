@@ -25,7 +25,10 @@ def violations(path: Path) -> list[str]:
 def test_there_are_notebooks():
     assert [path.name for path in LESSONS][:1] == ["00_start_here.ipynb"]
     assert [path.name for path in SOLUTIONS] == [path.name for path in LESSONS]
-    assert [path.name[:2] for path in LESSONS] == [f"{i:02d}" for i in range(len(LESSONS))]
+    numbers = [rules.number(path) for path in LESSONS]
+    assert numbers == sorted(numbers) and len(set(numbers)) == len(numbers)
+    whole = sorted({int(number[:2]) for number in numbers})  # 02 and 02b are one step
+    assert whole == list(range(len(whole)))
 
 
 @pytest.mark.parametrize("path", LESSONS + SOLUTIONS, ids=lambda p: f"{p.parent.name}/{p.name}")
@@ -36,35 +39,72 @@ def test_house_rules(path):
 # ---- the rules themselves: a clean notebook passes, each fault is named ----
 
 PICTURE = {"image/png": "iVBORw0=", "text/plain": "<Figure size 800x300 with 1 Axes>"}
+ABOUT = {"image/png": {"alt": "It is two", "width": 800, "height": 300}}
+GUARD = rules.GUARDS_SAY + "\nassert 2 == 1 + 1"
 
 
 def stdout(text: str) -> dict:
     return new_output("stream", name="stdout", text=text)
 
 
-def display(data: dict) -> dict:
-    return new_output("display_data", data=data)
+def display(data: dict, metadata: dict | None = None) -> dict:
+    return new_output("display_data", data=data, metadata=metadata or {})
+
+
+def text(source: str, slide: bool = False) -> dict:
+    return new_markdown_cell(source, metadata={"tags": ["slide"]} if slide else {})
+
+
+def code(source: str, outputs: list, **metadata) -> dict:
+    return new_code_cell(source, outputs=outputs, metadata=metadata)
+
+
+HEAD = """# 00 · A topic
+
+A promise.
+
+**You will**
+- see.
+
+**Before.** Nothing.
+
+**Time.** 5 min, runs in about 2 s on one laptop core, 0.5 GB of memory.
+
+**Data.** None."""
+
+
+def lesson() -> list[dict]:
+    """Cells of a small lesson that follows all rules."""
+    cells = [
+        text(HEAD, slide=True),
+        code("print(1)", [stdout("1\n")]),
+        text("## 1 · One\n\n**Predict.** What comes next?", slide=True),
+        code(
+            "plot()\nprint(2)",
+            [stdout("2\n"), display(PICTURE, ABOUT)],
+            jupyter={"outputs_hidden": True},
+        ),
+        text("**Reading.** It is two.\n\n**In short.** Two.", slide=True),
+        code(GUARD, [], tags=["guard"], jupyter={"source_hidden": True}),
+    ]
+    for k in (1, 2, 3):
+        cells.append(text(f"### Exercise {k} · Count\n\nWhat is {k}?", slide=True))
+        cells.append(code(f"answer = None\ncheck.ex_00_{k}(answer)", [stdout("Not yet\n")]))
+    cells += [text(f"{heading}\n\n- Two.", slide=True) for heading in rules.CLOSING]
+    cells.append(text("Contents | [Solutions](solutions/00_start_here.ipynb)"))
+    counts = iter(range(1, 99))
+    for cell in cells:
+        if cell.cell_type == "code":
+            cell.execution_count = next(counts)
+    return cells
 
 
 @pytest.fixture
 def clean(tmp_path):
     """A small lesson that follows all rules, and its path with a solutions twin beside it."""
-    head = (
-        "# 00 · A topic\nA promise.\n\n"
-        "**You will** see.\n**Before** nothing.\n**Time** 1 min.\n**Data** none."
-    )
     notebook = new_notebook(
         metadata={"kernelspec": {"name": "python3", "display_name": "Python 3 (ipykernel)"}},
-        cells=[
-            new_markdown_cell(head),
-            new_code_cell("print(1)", execution_count=1, outputs=[stdout("1\n")]),
-            new_markdown_cell("**Predict.** What comes next?"),
-            new_code_cell(
-                "plot()\nprint(2)", execution_count=2, outputs=[stdout("2\n"), display(PICTURE)]
-            ),
-            new_markdown_cell("**Reading.** It is two."),
-            new_markdown_cell("Contents | [Solutions](solutions/00_start_here.ipynb)"),
-        ],
+        cells=lesson(),
     )
     path = tmp_path / "notebooks" / "00_start_here.ipynb"
     (path.parent / "solutions").mkdir(parents=True)
@@ -85,9 +125,12 @@ FAULTS = {
         lambda nb: nb.update(cells=[c for c in nb.cells if c.cell_type != "code"]),
     ],
     "compared_share": [
-        lambda nb: nb.cells[3].update(outputs=[display(PICTURE)]),  # 1 of 2, a figure's size only
-        lambda nb: nb.cells[1].update(outputs=[]),
-        lambda nb: nb.cells[1].metadata.update(tags=["nbval-ignore-output"]),
+        lambda nb: [  # 2 of 5, and a figure's size only
+            nb.cells[3].update(outputs=[display(PICTURE, ABOUT)]),
+            *(nb.cells[i].update(outputs=[]) for i in (7, 9)),
+        ],
+        lambda nb: [nb.cells[i].update(outputs=[]) for i in (1, 7, 9)],
+        lambda nb: [nb.cells[i].metadata.update(tags=["nbval-ignore-output"]) for i in (1, 7, 9)],
     ],
     "allowed_tags": [
         lambda nb: nb.cells[1].metadata.update(tags=["nbval-skip"]),
@@ -106,14 +149,34 @@ FAULTS = {
     ],
     "short_code": [
         lambda nb: nb.cells[1].update(source="x = 1;"),
-        lambda nb: nb.cells[1].update(source="\n".join(f"x{i} = {i}" for i in range(16))),
+        lambda nb: nb.cells[1].update(source="\n".join(f"x{i} = {i}" for i in range(13))),
+        lambda nb: nb.cells[5].update(source=GUARD + "\nassert 1" * 25),
+        lambda nb: nb.cells[1].update(source="x = 1  # fmt: skip"),
         lambda nb: nb.cells[1].update(
             source="def f():\n" + "\n".join(f"    x{i} = {i}" for i in range(8))
         ),
         lambda nb: nb.cells[1].update(source="# only a comment"),
     ],
-    "text_between": [lambda nb: nb.cells.pop(2)],
+    "asserts_in_guards": [
+        lambda nb: nb.cells[1].update(source="assert 1"),
+        lambda nb: nb.cells[1].update(source="for x in [1]:\n    assert x, 'deep'"),
+        lambda nb: nb.cells[5].update(source=rules.GUARDS_SAY + "\nx = 1"),
+        lambda nb: nb.cells[5].update(source="assert 1"),
+        lambda nb: nb.cells[5].update(outputs=[stdout("1\n")]),
+    ],
+    "text_between": [
+        lambda nb: nb.cells.pop(2),
+        lambda nb: (nb.cells.pop(6), nb.cells.pop(4)),  # a guard between is no text
+    ],
+    "pictures_for_all": [
+        lambda nb: nb.cells[3].outputs[1].update(metadata={}),
+        lambda nb: nb.cells[3].outputs[1].metadata["image/png"].update(alt=""),
+    ],
+    "printed_lines": [lambda nb: nb.cells[1].update(outputs=[stdout("short\n" + "x" * 101)])],
     "plain_metadata": [
+        lambda nb: nb.cells[3].metadata.update(jupyter={}),
+        lambda nb: nb.cells[5].metadata.update(jupyter={"source_hidden": False}),
+        lambda nb: nb.cells[1].metadata.update(jupyter={"outputs_hidden": True}),
         lambda nb: nb.metadata.update(widgets={"state": {}}),
         lambda nb: nb.metadata.kernelspec.update(name="my-env"),
         lambda nb: nb.cells[1].metadata.update(execution={"iopub.status.busy": "now"}),
@@ -127,7 +190,36 @@ FAULTS = {
     "links_exist": [lambda nb: nb.cells[2].update(source="see [next](08_none.ipynb)")],
     "opening": [
         lambda nb, word=word: nb.cells[0].update(source=nb.cells[0].source.replace(word, "Well"))
-        for word in ("You will", "Before", "Time", "Data")
+        for word in ("You will", "Before", "Time", "Data", "2 s", "0.5 GB", "\n- see")
+    ],
+    "closing": [
+        lambda nb: nb.cells.pop(-2),
+        lambda nb: nb.cells.insert(-3, text("More.")),
+    ],
+    "one_takeaway": [
+        lambda nb: nb.cells[4].update(source="**Reading.** It is two."),
+        lambda nb: nb.cells[4].update(source=nb.cells[4].source + "\n\n**In short.** Three."),
+        lambda nb: nb.cells[6].update(source="## 2 · Two\n\n" + nb.cells[6].source),
+    ],
+    "guarded_sections": [
+        lambda nb: nb.cells.pop(5),
+        lambda nb: nb.cells[6].update(source="## 2 · Two\n\n" + nb.cells[6].source),
+    ],
+    "light_code": [
+        lambda nb: [nb.cells[i].update(source="x = 1\n" * 5) for i in (1, 3, 7)],
+    ],
+    "light_text": [
+        lambda nb: [nb.cells[i].update(source="word " * 71) for i in range(2, 15) if i % 2 == 0],
+        lambda nb: nb.cells[4].update(source=nb.cells[4].source + "\n\n" + "word " * 91),
+    ],
+    "exercises": [
+        lambda nb: nb.cells[6].update(source="### Exercise 1: Count"),
+        lambda nb: nb.cells[8].update(source="### Exercise 3 · Count"),
+        lambda nb: nb.cells[7].update(source="check.ex_01_1(1)"),
+    ],
+    "slides": [
+        lambda nb: [cell.metadata.pop("tags", 0) for cell in nb.cells[:5]],
+        lambda nb: [nb.cells.insert(1, text("More.", slide=True)) for _ in range(20)],
     ],
     "named_before_printed": [
         lambda nb: nb.cells[1].outputs.append(stdout("CUSUM 0.5: 6 steps\n")),
@@ -140,6 +232,7 @@ FAULTS = {
     ],
     "numbered_headings": [
         lambda nb: nb.cells[2].update(source="## 2 · Begin with two"),
+        lambda nb: nb.cells[2].update(source="## 1. Not as we write it"),
         lambda nb: nb.cells[2].update(source="## 1 · One\n\n## 3. Three\n\n### 2 · Within"),
         lambda nb: (
             nb.cells[2].update(source="## 1. One"),
@@ -149,6 +242,7 @@ FAULTS = {
     "reading_after_figure": [
         lambda nb: nb.cells[4].update(source="It is two."),
         lambda nb: nb.update(cells=nb.cells[:4]),
+        lambda nb: nb.cells.pop(4),
     ],
 }
 
@@ -175,17 +269,32 @@ def test_every_rule_is_tested():
 
 def test_headings_and_names_that_are_in_order_pass(clean):
     notebook, path = clean
-    notebook.cells[2].source = "## 1 · One\n\nCusum 0.5 and *velocity, peak* race.\n\n## 2. Two"
+    ending = "\n\n**In short.** Two."
+    notebook.cells[2].source = "## 1 · One\n\nCusum 0.5 and *velocity, peak* race."
     notebook.cells[3].outputs = [stdout("CUSUM 0.5 beats velocity, peak; a ViTal randomness\n")]
-    notebook.cells[4].source = "**Reading.** So.\n\n## 3 · Three\n\n### 7 · A part"
+    notebook.cells[3].metadata = {}
+    notebook.cells[4].source = "**Reading.** So.\n\n### 7 · A part" + ending
+    notebook.cells[6].source = "## 2 · Two\n\n" + notebook.cells[6].source + ending
+    notebook.cells.insert(8, copy.deepcopy(notebook.cells[5]))
+    for count, cell in enumerate(rules.code_cells(notebook), start=1):
+        cell.execution_count = count
+        cell.id = f"code-{count}"
     nbformat.write(notebook, path)
     assert violations(path) == []
+
+
+def test_a_notebook_between_two_numbers_has_a_letter(clean):
+    notebook, path = clean
+    path = path.with_name("00b_more.ipynb")
+    nbformat.write(notebook, path)
+    assert "title: the first cell must start with '# 00b · '" in violations(path)
 
 
 def test_an_explorer_counts_by_its_sentence_and_needs_no_reading_of_its_own(clean):
     notebook, path = clean
     bundle = {"text/plain": "3 of 4 lie above.", "image/png": "iVBORw0="}
     notebook.cells[3].outputs = [display(bundle)]
-    notebook.cells[4].source = "**Predict.** Move it."
+    notebook.cells[3].metadata = {}
+    notebook.cells[4].source = "Move it.\n\n**In short.** Two."
     nbformat.write(notebook, path)
     assert violations(path) == []

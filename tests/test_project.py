@@ -180,7 +180,14 @@ def test_the_scan_reads_every_form_of_import():
 
 LAB = sorted((PACKAGE / "lab").rglob("*.py"))
 LESSONS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-TOPICS = [path.stem[3:] for path in LESSONS]  # "06_mmd" -> "mmd"
+
+
+def topic(path: Path) -> str:
+    """'mmd' of 06_mmd.ipynb."""
+    return path.stem.split("_", 1)[1]
+
+
+TOPICS = [topic(path) for path in LESSONS]
 
 
 def rooms_of_the_lab(names: list[str]) -> set[str]:
@@ -191,9 +198,9 @@ def rooms_of_the_lab(names: list[str]) -> set[str]:
 def test_every_notebook_has_a_room_a_solution_and_exercises():
     rooms = {p.name for p in (PACKAGE / "lab").iterdir() if (p / "__init__.py").exists()}
     assert rooms == {*TOPICS, *SHARED}
-    for path, topic in zip(LESSONS, TOPICS, strict=True):
+    for path, room in zip(LESSONS, TOPICS, strict=True):
         assert (path.parent / "solutions" / path.name).exists()
-        assert (PACKAGE / "lab" / topic / "exercises.py").exists()
+        assert (PACKAGE / "lab" / room / "exercises.py").exists()
 
 
 @pytest.mark.parametrize("path", LAB, ids=module_name)
@@ -212,7 +219,7 @@ def test_a_notebook_uses_its_own_room_and_the_shared_ones(path):
         code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
         nodes = (node for source in code for node in ast.walk(ast.parse(source)))
         reached = rooms_of_the_lab([name for node in nodes for name in imported(node, "", False)])
-        assert reached <= {*SHARED, path.stem[3:]}
+        assert reached <= {*SHARED, topic(path)}
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=module_name)
@@ -267,7 +274,7 @@ def test_every_path_on_the_page_exists():
     inside = {"__init__.py", "exercises.py", "explorer.py", "figures.py", "test_exercises.py"}
     for path in paths - inside - MADE_LATER - {"monitor/"}:
         for lesson in LESSONS if "slug" in path else LESSONS[:1]:
-            name = path.replace("NN_slug", lesson.stem).replace("slug", lesson.stem[3:])
+            name = path.replace("NN_slug", lesson.stem).replace("slug", topic(lesson))
             assert (ROOT / name).exists(), f"{path}: there is no {name}"
 
 

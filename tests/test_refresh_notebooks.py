@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 
 import nbformat
 import numpy as np
 import pytest
 import refresh_notebooks as tool
+import workspace
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from PIL import Image
 
@@ -31,7 +33,7 @@ def folder(tmp_path):
     picture = new_output(
         "display_data",
         data=VIEW | {"text/plain": "3 of 4", "image/png": "iVBORw0="},
-        metadata={"image/png": {"width": 800}},
+        metadata={"image/png": {"width": 800, "alt": "Two", "x": 1}, "needs": "drop"},
     )
     bare = new_output("display_data", data=VIEW)
     cell = new_code_cell("print(6 * 7)", execution_count=9, outputs=[picture, bare])
@@ -102,8 +104,44 @@ def test_what_an_editor_leaves_is_dropped_and_tags_are_kept(folder):
     cell = notebook.cells[1]
     assert cell.metadata == {"tags": ["timeout-300"]}
     assert cell.outputs[0].data == {"text/plain": "3 of 4", "image/png": "iVBORw0="}
-    assert cell.outputs[0].metadata == {}
+    assert cell.outputs[0].metadata == {"image/png": {"width": 800, "alt": "Two"}}
     assert cell.outputs[1].data == VIEW  # never an empty output; the notebook rules refuse it
+
+
+def test_guards_and_answers_to_predictions_open_collapsed(folder):
+    """The source of a guard; the output after a prediction, but not the explorer to predict with.
+
+    What the reader runs in the workspace shows what it prints.
+    """
+    path = folder / "02_velocity.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    explorer = new_output("display_data", data=VIEW | {"text/plain": "3", "image/png": "iVBORw0="})
+    guess, again = (new_markdown_cell("**Predict.** More or less?") for _ in range(2))
+    say = new_markdown_cell("So.")
+    guard = new_code_cell("assert True", metadata={"tags": ["guard"]})
+    notebook.cells += [guess, new_code_cell("1"), guard, say, new_code_cell("2"), again]
+    notebook.cells.append(new_code_cell("3", outputs=[explorer]))
+    nbformat.write(notebook, path)
+    tool.refresh(path, execute=False)
+    stored = nbformat.read(path, as_version=4)
+    assert [c.metadata for c in stored.cells if c.cell_type == "code"] == [
+        {"jupyter": {"outputs_hidden": True}},
+        {"tags": ["guard"], "jupyter": {"source_hidden": True}},
+        {},
+        {},
+    ]
+    handed_out = json.loads(workspace.cleared(workspace.parse(path)))
+    covers = [c["metadata"] for c in handed_out["cells"] if c["cell_type"] == "code"]
+    assert covers == [{}, {"tags": ["guard"], "jupyter": {"source_hidden": True}}, {}, {}]
+
+
+def test_a_notebook_with_a_letter_stands_between_its_neighbours(folder):
+    source = (folder / "01_states.ipynb").read_text().replace("01 · States", "01b · More")
+    (folder / "01b_more.ipynb").write_text(source)
+    assert tool.navigation(folder / "01b_more.ipynb") == (
+        "[← 01 · States](01_states.ipynb) | [Contents](00_start_here.ipynb)"
+        " | [02 · Velocity →](02_velocity.ipynb)"
+    )
 
 
 def test_a_run_stores_fresh_outputs(folder):

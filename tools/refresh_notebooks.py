@@ -5,8 +5,9 @@
 
 Each notebook runs from top to bottom in its own folder and in this environment's Python. What is
 stored: sources, outputs, execution counts, tags, and as last cell the links to its neighbours.
-What is not: widget state, timings, the editor's metadata. If its run fails, a notebook
-keeps its file.
+What is not: widget state, timings, the editor's metadata. Cells tagged `guard` are stored with
+their source collapsed, the answer to a prediction with its output collapsed. If its run fails, a
+notebook keeps its file.
 """
 
 from __future__ import annotations
@@ -31,6 +32,9 @@ FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 KERNEL = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
 START = "00_start_here.ipynb"  # its text holds the table of contents
 WIDGET = "application/vnd.jupyter.widget-view+json"
+GUARD = "guard"  # tag of the cells whose asserts keep the text true
+PREDICT = "**Predict.**"
+ABOUT_PICTURES = ("width", "height", "alt")  # size on the page, and words for those who cannot see
 CELL_TIMEOUT = 600  # seconds, against hung kernels; a tag such as `timeout-900` raises it
 
 
@@ -47,7 +51,7 @@ def navigation(path: Path) -> str:
         twin = path.parent.parent / path.name
         contents = f"[Contents](../{START})"
         return f"[← {title(twin)}](../{path.name}) | {contents}" if twin.exists() else contents
-    family = sorted(path.parent.glob("[0-9][0-9]_*.ipynb"))
+    family = sorted(path.parent.glob("[0-9][0-9]*_*.ipynb"))
     place = family.index(path)
     links = ["Contents" if path.name == START else f"[Contents]({START})"]
     if place > 0:
@@ -74,19 +78,50 @@ def write_navigation(notebook: NotebookNode, path: Path) -> None:
     notebook.cells.append(cell)
 
 
+def is_explorer(output: NotebookNode) -> bool:
+    """Tell whether an output is an explorer: a picture with a sentence, or its live view."""
+    data = output.get("data", {})
+    return WIDGET in data or ("image/png" in data and data.get("text/plain", "<")[:1] != "<")
+
+
+def cell_metadata(notebook: NotebookNode, index: int) -> dict:
+    """Return what is stored about a cell: its tags, and which half of it opens collapsed.
+
+    Guards open without their source. The code cell that answers a prediction, which stands in the
+    text right before it, opens without its output, unless that is the explorer to predict with.
+    """
+    cell = notebook.cells[index]
+    tags = cell.metadata.get("tags")
+    found: dict = {"tags": list(tags)} if tags else {}
+    if cell.cell_type != "code":
+        return found
+    before = notebook.cells[index - 1] if index else None
+    if GUARD in found.get("tags", []):
+        found["jupyter"] = {"source_hidden": True}
+    elif (
+        before is not None
+        and before.cell_type == "markdown"
+        and PREDICT in before.source
+        and not any(map(is_explorer, cell.get("outputs", [])))
+    ):
+        found["jupyter"] = {"outputs_hidden": True}
+    return found
+
+
 def strip_metadata(notebook: NotebookNode) -> None:
-    """Keep the kernel's name and the cells' tags; drop everything else, widget state included.
+    """Keep the kernel's name, `cell_metadata`, and size and words of pictures; drop the rest.
 
     An explorer keeps its picture and its sentence. Its widget view is a random id that means
     nothing without a kernel: JupyterLab would show an error in place of the picture.
     """
     notebook.metadata = NotebookNode(kernelspec=KERNEL, language_info={"name": "python"})
-    for cell in notebook.cells:
-        tags = cell.metadata.get("tags")
-        cell.metadata = NotebookNode(tags=tags) if tags else NotebookNode()
+    for index, cell in enumerate(notebook.cells):
+        cell.metadata = nbformat.from_dict(cell_metadata(notebook, index))
         for output in cell.get("outputs", []):
             if "metadata" in output:
-                output.metadata = NotebookNode()
+                about = output.metadata.get("image/png", {})
+                kept = {name: about[name] for name in ABOUT_PICTURES if name in about}
+                output.metadata = nbformat.from_dict({"image/png": kept} if kept else {})
             if len(output.get("data", {})) > 1:
                 output.data.pop(WIDGET, None)
 

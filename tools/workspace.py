@@ -72,10 +72,17 @@ def sha256(text: str) -> str:
 
 
 def cleared(notebook: dict) -> str:
-    """Text of the notebook's file without outputs and execution counts."""
-    empty = {"outputs": [], "execution_count": None}
-    cells = [c | empty if c.get("cell_type") == "code" else c for c in notebook["cells"]]
+    """Text of the notebook's file without outputs, execution counts, and covers on outputs."""
+    cells = [uncovered(c) if c.get("cell_type") == "code" else c for c in notebook["cells"]]
     return json.dumps(notebook | {"cells": cells}, indent=1, ensure_ascii=False) + "\n"
+
+
+def uncovered(cell: dict) -> dict:
+    """A code cell without outputs, and without the cover over the answer to a prediction."""
+    about = dict(cell.get("metadata") or {})
+    covers = {k: v for k, v in (about.pop("jupyter", None) or {}).items() if k != "outputs_hidden"}
+    metadata = about | ({"jupyter": covers} if covers else {})
+    return cell | {"outputs": [], "execution_count": None, "metadata": metadata}
 
 
 def write(path: Path, text: str) -> None:

@@ -296,7 +296,7 @@ def test_colours_are_those_of_okabe_and_ito():
 
 
 def test_a_notebook_sees_one_figure_of_full_size(monkeypatch):
-    """In a real kernel: one output per call, its text twin, and a PNG of exactly 800 x 300."""
+    """In a real kernel: one output per call, with words for all, and a PNG of twice 800 x 300."""
     code = [
         "from deepdrift.lab.bench import figures\n"
         "from deepdrift.lab.bench.notebook import setup\n"
@@ -321,7 +321,23 @@ def test_a_notebook_sees_one_figure_of_full_size(monkeypatch):
         assert len(outputs) == 1
         assert outputs[0].data["text/plain"] == "<Figure size 800x300 with 1 Axes>"
         png = io.BytesIO(base64.b64decode(outputs[0].data["image/png"])).read()
-        assert struct.unpack(">II", png[16:24]) == (800, 300)
+        assert struct.unpack(">II", png[16:24]) == (1600, 600)
+    about = [outputs[0].metadata["image/png"] for outputs in pictures]
+    assert [(a["width"], a["height"]) for a in about] == [(800, 300)] * 2
+    assert [a["alt"].split(" (")[0] for a in about] == ["One", "Two"]
+
+
+def test_the_words_for_a_figure_are_its_titles_once_and_what_its_axes_show():
+    with figures.style():
+        fig = Figure()
+        left, right = fig.subplots(1, 2)
+        left.set(title="Same", xlabel="step")
+        right.set(title="Same", xlabel="step")
+        assert figures.alternative_text(fig) == "Same (step)"
+        _ = fig.suptitle("Above\nall")
+        _ = right.set_title("Other")
+        assert figures.alternative_text(fig) == "Above all. Same (step). Other (step)"
+        assert figures.alternative_text(Figure()) == "Drawing"
 
 
 def test_a_drift_profile_shows_every_drift_and_the_threshold(ax):
