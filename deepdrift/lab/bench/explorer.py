@@ -2,7 +2,9 @@
 
 An explorer computes everything that depends on data when it is made. A move then looks numbers
 up, redraws one reused figure and replaces the bytes of an image and the words of a sentence; no
-Output area, so nothing flickers and no error is swallowed. ``app.summary()`` is the sentence,
+Output area, so nothing flickers and no error is swallowed. A slider is followed while it is
+dragged: the browser holds back what the hand passed over while a picture was drawn, and sends the
+newest value. ``app.summary()`` is the sentence,
 ``app.summary(threshold=3)`` the sentence there, without touching the reader's sliders;
 ``app.set(...)`` moves them from code. Where no widget can live (a saved notebook, GitHub) the
 picture and the sentence remain.
@@ -14,7 +16,7 @@ import base64
 import html
 import io
 import numbers
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from deepdrift.errors import require
@@ -27,47 +29,101 @@ agg = require("matplotlib.backends.backend_agg", "lab")
 matplotlib_figure = require("matplotlib.figure", "lab")
 
 
+PAGE = (900, 480)  # pixels that an explorer takes at most, as a laptop shows them below its bars
+MARGINS = {"left": 0.085, "right": 0.97, "top": 0.88, "bottom": 0.18}
+HANDLE = 16  # pixels; the track of a slider ends half a handle before the widget does
+
+
 class Explorer:
-    """Sliders above one sentence and one picture of 800 x 300 pixels.
+    """Controls in two columns above one sentence and one picture of 800 x 300 pixels.
 
     A subclass prepares its data, calls ``_start(controls)`` last, and implements two functions of
     the values: ``_sentence(**values)``, which changes nothing, and ``_draw(axes, **values)``.
     Other questions that it answers take values as ``summary`` does (``self._values_at(values)``).
 
+    ``_start(controls, more=("window",), on_axis={"threshold": 0})`` hides the controls in
+    ``more`` until they are asked for, and lays the slider of the threshold under the first panel,
+    whose x axis then reaches from its lowest to its highest value.
+
     Attributes
     ----------
     view : ipywidgets.VBox
-        What JupyterLab shows; CSS classes ``dd-explorer``, ``dd-status``, ``dd-image``.
+        What JupyterLab shows; CSS classes ``dd-explorer``, ``dd-controls``, ``dd-status``,
+        ``dd-image``, ``dd-on-axis``.
     status, image : ipywidgets.HTML, ipywidgets.Image
-        The sentence and the picture.
+        The sentence and the picture, which has twice as many dots each way as the page.
     """
 
     _panels: tuple[float, ...] = (1.0,)
 
-    def _start(self, controls: Mapping[str, tuple[Any, Any]]) -> None:
+    def _start(
+        self,
+        controls: Mapping[str, tuple[Any, Any]],
+        more: Sequence[str] = (),
+        on_axis: Mapping[str, int] | None = None,
+    ) -> None:
         self._controls = {name: control for name, (control, _) in controls.items()}
-        self._quiet = False
+        self._quiet, self._shown = False, None
+        self._on_axis = dict(on_axis or {})
+        width, height = (round(100 * inches) for inches in (figures.WIDTH, figures.HEIGHT))
         with figures.style():
             self._figure = matplotlib_figure.Figure(
-                figsize=(figures.WIDTH, figures.HEIGHT), dpi=100, layout="tight"
+                figsize=(figures.WIDTH, figures.HEIGHT),
+                dpi=100 * figures.SHARPNESS,
+                layout="tight",
             )
             self._figure.set_layout_engine("none")  # fixed margins: fast, and nothing jumps
             self._canvas = agg.FigureCanvasAgg(self._figure)
             ratios = {"width_ratios": self._panels, "wspace": 0.24}
             axes = self._figure.subplots(1, len(self._panels), gridspec_kw=ratios, squeeze=False)
             self._axes = list(axes[0])
-            self._figure.subplots_adjust(left=0.085, right=0.97, top=0.88, bottom=0.18)
+            self._figure.subplots_adjust(**MARGINS)
         self.status = ipywidgets.HTML()
         self.status.add_class("dd-status")
-        self.image = ipywidgets.Image(format="png", width=800, height=300)
+        self.image = ipywidgets.Image(format="png", width=width, height=height)
         self.image.add_class("dd-image")
-        rows = [row for _, row in controls.values()]
-        self.view = ipywidgets.VBox([*rows, self.status, self.image])
+        rows = {name: row for name, (_, row) in controls.items()}
+        under = [self._under_axis(rows[name], panel) for name, panel in self._on_axis.items()]
+        self.view = ipywidgets.VBox(
+            [*self._columns(rows, more), self.status, self.image, *under],
+            layout={"max_width": f"{PAGE[0]}px"},
+        )
         self.view.add_class("dd-explorer")
         for name, control in self._controls.items():
             setattr(self, name, control)
             control.observe(self._refresh, names="value")
         self._refresh()
+
+    def _columns(self, rows: Mapping[str, Any], more: Sequence[str]) -> list[Any]:
+        """The controls side by side, and below them, if there is more, what a button opens."""
+        wrap = {"flex_flow": "row wrap", "width": f"{round(100 * figures.WIDTH)}px"}
+        first = ipywidgets.Box([row for k, row in rows.items() if k not in more], layout=wrap)
+        first.add_class("dd-controls")
+        if not more:
+            return [first]
+        rest = ipywidgets.Box([rows[name] for name in more], layout=wrap | {"display": "none"})
+        self.more = ipywidgets.ToggleButton(
+            description="more", tooltip="more parameters", layout={"width": "6em"}
+        )
+
+        def open_or_close(change: Any) -> None:
+            rest.layout.display = "flex" if change["new"] else "none"
+
+        self.more.observe(open_or_close, names="value")
+        first.children = (*first.children, self.more)
+        return [first, rest]
+
+    def _under_axis(self, row: Any, panel: int) -> Any:
+        """Take the slider out of its row and lay its track along the x axis of a panel."""
+        box, slider = row.children
+        row.children = (box,)
+        place = self._axes[panel].get_position()
+        width = 100 * figures.WIDTH
+        slider.layout.flex = "0 0 auto"
+        slider.layout.width = f"{width * place.width + HANDLE:.0f}px"
+        slider.layout.margin = f"-6px 0 0 {width * place.x0 - HANDLE / 2:.0f}px"
+        slider.add_class("dd-on-axis")
+        return slider
 
     @property
     def values(self) -> dict[str, Any]:
@@ -113,15 +169,17 @@ class Explorer:
         if control is None:
             known = ", ".join(self._controls)
             raise ExplorerError(f"{name}: no such control; this explorer has {known}")
+        if isinstance(control, ipywidgets.Checkbox):
+            if not isinstance(value, bool):
+                raise ExplorerError(f"{name}: expected True or False, got {value!r}")
+            return value
         if hasattr(control, "options"):
             if not isinstance(value, str) or value not in control.options:
                 raise ExplorerError(
                     f"{name}: expected one of {', '.join(control.options)}, got {value!r}"
                 )
             return value
-        low, high = control.min, control.max
-        if isinstance(control, ipywidgets.FloatLogSlider):
-            low, high = control.base**low, control.base**high
+        low, high = _ends(control)
         whole = isinstance(control, ipywidgets.IntSlider)
         is_number = isinstance(value, numbers.Integral if whole else numbers.Real)
         slack = 0 if whole else 1e-9 * max(abs(low), abs(high))  # bounds are rounded themselves
@@ -134,12 +192,15 @@ class Explorer:
         return int(value) if whole else min(max(float(value), low), high)
 
     def _refresh(self, _change: Any = None) -> None:
-        if self._quiet:
-            return
         values = self.values
+        if self._quiet or values == self._shown:
+            return
+        self._shown = values
         with figures.style():
             self._wipe()
             self._draw(self._axes, **values)
+            for name, panel in self._on_axis.items():
+                self._axes[panel].set_xlim(*_ends(self._controls[name]))
             buffer = io.BytesIO()
             # savefig would draw everything twice; level 1 compresses three times faster than 6
             self._canvas.print_png(buffer, pil_kwargs={"compress_level": 1})
@@ -153,15 +214,23 @@ class Explorer:
 
     def _repr_mimebundle_(
         self, include: Any = None, exclude: Any = None, **kwargs: Any
-    ) -> dict[str, Any]:
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Live sliders in JupyterLab; the picture or the sentence where no widget can live."""
         bundle = dict(self.view._repr_mimebundle_(include=include, exclude=exclude, **kwargs))
         bundle["text/plain"] = self.summary()
         bundle["image/png"] = base64.b64encode(self.image.value).decode("ascii")
-        return bundle
+        size = {"width": int(self.image.width), "height": int(self.image.height)}
+        return bundle, {"image/png": size | {"alt": self.summary()}}
 
     def _sentence(self, **values: Any) -> str:
         raise NotImplementedError
 
     def _draw(self, axes: list[Any], **values: Any) -> None:
         raise NotImplementedError
+
+
+def _ends(control: Any) -> tuple[float, float]:
+    """Lowest and highest value of a slider."""
+    if isinstance(control, ipywidgets.FloatLogSlider):
+        return control.base**control.min, control.base**control.max
+    return control.min, control.max

@@ -15,8 +15,14 @@ from matplotlib import pyplot
 from sklearn.metrics import roc_auc_score
 
 from deepdrift.evidence.calibration import conformal_threshold, iqr_threshold, quantile_threshold
-from deepdrift.lab.bench.controls import ExplorerError
+from deepdrift.lab.bench.controls import (
+    ExplorerError,
+    choice_control,
+    number_control,
+    toggle_control,
+)
 from deepdrift.lab.bench.evaluation import EvaluationError
+from deepdrift.lab.bench.explorer import HANDLE, Explorer
 from deepdrift.lab.hidden_states.explorer import LayerPicker
 from deepdrift.lab.start_here.explorer import ThresholdExplorer, count_alarms
 from deepdrift.lab.thresholds.explorer import RULES, FalseAlarmExplorer, RateSummary
@@ -37,6 +43,12 @@ SCORES = {
 
 def threshold_explorer(**options):
     return ThresholdExplorer(NORMAL, {"digits": DIGITS, "patches": PATCHES}, **options)
+
+
+def controls_of(app):
+    """Number box and slider of an explorer's first control."""
+    name = next(iter(app.values))
+    return app.view.children[0].children[0].children[0], getattr(app, name)
 
 
 EXPLORERS = {
@@ -96,7 +108,8 @@ def test_a_moved_explorer_equals_one_that_moved_elsewhere_first(explorer):
 
 def test_bundle_has_the_live_view_the_sentence_and_the_picture(explorer):
     app, _ = explorer
-    bundle = app._repr_mimebundle_()
+    bundle, about = app._repr_mimebundle_()
+    assert about == {"image/png": {"width": 800, "height": 300, "alt": app.summary()}}
     assert bundle["text/plain"] == app.summary()
     assert base64.b64decode(bundle["image/png"]) == app.image.value
     assert "model_id" in bundle["application/vnd.jupyter.widget-view+json"]
@@ -104,21 +117,22 @@ def test_bundle_has_the_live_view_the_sentence_and_the_picture(explorer):
 
 def test_classes_order_and_size_that_the_page_relies_on(explorer):
     app, _ = explorer
-    assert app.view.children[-2:] == (app.status, app.image)
+    assert app.view.children[1:3] == (app.status, app.image)
     for widget, name in ((app.view, "explorer"), (app.status, "status"), (app.image, "image")):
         assert f"dd-{name}" in widget._dom_classes
-    assert app.image.value[16:24] == (800).to_bytes(4, "big") + (300).to_bytes(4, "big")
+    assert app.image.value[16:24] == (1600).to_bytes(4, "big") + (600).to_bytes(4, "big")
+    assert (app.image.width, app.image.height) == ("800", "300")
 
 
-def test_every_control_has_a_readable_name_and_waits_for_the_mouse(explorer):
+def test_every_control_has_a_readable_name_and_follows_the_mouse(explorer):
     """A number box beside each slider carries the label: screen readers find none on sliders."""
     app, moves = explorer
-    for row in app.view.children[:-2]:
-        labelled = row.children[0] if hasattr(row, "children") else row
+    for row in app.view.children[0].children:
+        labelled = row.children[0]
         assert labelled.description
         assert labelled.style.description_width == "initial"
     for name in moves:
-        assert getattr(getattr(app, name), "continuous_update", False) is False
+        assert getattr(getattr(app, name), "continuous_update", True) is True
 
 
 def test_unknown_names_are_refused_and_nothing_moves(explorer):
@@ -140,6 +154,67 @@ def test_set_redraws_once(explorer, monkeypatch):
     monkeypatch.setattr(app, "_draw", lambda *a, **k: (drawn.append(1), draw(*a, **k)))
     app.set(**moves)
     assert len(drawn) == 1
+
+
+class Line(Explorer):
+    """Counts its pictures; its slider lies on its axis, one control is hidden, one is ticked."""
+
+    _panels = (1.0, 2.0)
+
+    def __init__(self, log=False):
+        self.drawn = []
+        low, high = (0.1, 1000.0) if log else (-2.0, 6.0)
+        controls = {
+            "x": number_control("x", 1.0, low, high, 0.5, log=log),
+            "shape": choice_control("shape", ["dot", "cross"]),
+            "grid": toggle_control("grid"),
+        }
+        self._start(controls, more=["shape"], on_axis={"x": 1})
+
+    def _sentence(self, x, shape, grid):
+        return f"{x:.4g} {shape} {grid}"
+
+    def _draw(self, axes, x, shape, grid):
+        self.drawn.append((x, shape, grid))
+        axes[1].plot([x], [0], "o" if shape == "dot" else "x")
+
+
+@pytest.mark.parametrize("log", [False, True])
+def test_the_track_of_a_slider_on_an_axis_lies_along_that_axis(log):
+    """Its ends, half a handle inside of the widget, are the ends of the axis, in pixels."""
+    app = Line(log)
+    assert app.view.children[-1] is app.x and "dd-on-axis" in app.x._dom_classes
+    left = float(app.x.layout.margin.split()[-1].removesuffix("px")) + HANDLE / 2
+    right = left + float(app.x.layout.width.removesuffix("px")) - HANDLE
+    axis = app._axes[1].get_window_extent()
+    dots = app._figure.dpi / 100
+    assert (left, right) == pytest.approx((axis.x0 / dots, axis.x1 / dots), abs=1)
+    ends = (0.1, 1000) if log else (-2, 6)
+    assert app._axes[1].get_xlim() == pytest.approx(ends)
+
+
+def test_more_opens_and_closes_what_is_hidden():
+    app = Line()
+    first, rest = app.view.children[:2]
+    assert app.shape in [row.children[0] for row in rest.children]
+    assert first.children[-1] is app.more and rest.layout.display == "none"
+    app.more.value = True
+    assert rest.layout.display == "flex"
+    app.more.value = False
+    assert rest.layout.display == "none"
+
+
+def test_nothing_is_drawn_twice_and_a_tick_takes_true_or_false():
+    app = Line()
+    box = app.view.children[0].children[0].children[0]
+    app.x.value = 3.0
+    box.value = 3.0
+    app.set(x=3.0).set(grid=True)
+    assert app.drawn == [(1.0, "dot", False), (3.0, "dot", False), (3.0, "dot", True)]
+    assert app.summary(grid=False) == "3 dot False"
+    for wrong in (1, "yes", None):
+        with pytest.raises(ExplorerError, match="grid: expected True or False, got"):
+            app.set(grid=wrong)
 
 
 # --- impossible values --------------------------------------------------------------------------
@@ -199,13 +274,13 @@ def test_a_calibrated_threshold_is_used_exactly_and_shown_rounded():
     edge = 10.0 + 1e-7
     app = ThresholdExplorer([0, edge, 20], [1, 2], threshold=edge)
     assert app.counts().false_alarms == 1
-    box, slider = app.view.children[0].children
+    box, slider = controls_of(app)
     assert slider.value == edge and box.value == 10.0
 
 
 def test_box_and_slider_follow_each_other():
     for app in (threshold_explorer(), threshold_explorer(log=True)):
-        box, slider = app.view.children[0].children
+        box, slider = controls_of(app)
         box.value = 12.5
         assert slider.value == 12.5 and "Threshold 12.5:" in app.status.value
         app.set(threshold=14.25)
@@ -249,7 +324,7 @@ def test_only_the_last_position_matters(positions):
     fresh = threshold_explorer().set(shift=shift, threshold=threshold)
     assert app.values == {"threshold": threshold, "shift": shift}
     assert (app.summary(), app.image.value) == (fresh.summary(), fresh.image.value)
-    box, slider = app.view.children[0].children
+    box, slider = controls_of(app)
     assert box.value == pytest.approx(slider.value, rel=1e-3)
     shifted = {"digits": DIGITS, "patches": PATCHES}[shift]
     assert app.counts() == count_alarms(NORMAL, shifted, threshold)
