@@ -29,7 +29,7 @@ help:
 	@echo '              (LAB_FLAGS=--no-browser); what you change in workspace/ stays'
 	@echo 'make test     install into $(VENV) and run every check'
 	@echo 'make test-portable  unit tests and notebooks again, as on a processor of another kind'
-	@echo 'make bench    measure what watching a network costs'
+	@echo 'make bench    measure what watching a network costs, and how quick the sliders are'
 	@echo 'make refresh  run notebooks in fresh kernels, store clean outputs (NB=notebooks/NN_x.ipynb)'
 	@echo 'make data     rebuild the files in data/ (takes long: it trains 13 networks)'
 	@echo 'Another Python: make lab PYTHON=python3.12'
@@ -91,6 +91,7 @@ bench: $(VENV)/.lab
 	$(PY) tests/benchmarks/fsm.py
 	$(PY) tests/benchmarks/mmd.py
 	$(PY) tests/benchmarks/dime.py
+	$(PY) tests/benchmarks/explorers.py
 
 refresh: $(VENV)/.test
 	@$(PY) -m ruff format notebooks

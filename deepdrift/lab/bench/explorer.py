@@ -208,9 +208,16 @@ class Explorer:
         self.status.value = f"<p role='status'>{html.escape(self._sentence(**values))}</p>"
 
     def _wipe(self) -> None:
-        """Make room for the next picture; where the axes stay, override it to keep their ticks."""
+        """Remove what was drawn. The axes stay with their ticks: to make them anew takes longest."""
         for ax in self._axes:
-            ax.clear()
+            drawn = (ax.lines, ax.collections, ax.patches, ax.images, ax.texts, ax.artists)
+            for artist in [artist for some in drawn for artist in some]:
+                artist.remove()
+            if ax.get_legend() is not None:
+                ax.get_legend().remove()
+            ax.set_prop_cycle(None)
+            ax.relim()
+            ax.autoscale(enable=True)
 
     def _repr_mimebundle_(
         self, include: Any = None, exclude: Any = None, **kwargs: Any
