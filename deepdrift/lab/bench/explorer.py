@@ -31,7 +31,7 @@ matplotlib_figure = require("matplotlib.figure", "lab")
 
 PAGE = (900, 480)  # pixels that an explorer takes at most, as a laptop shows them below its bars
 MARGINS = {"left": 0.085, "right": 0.97, "top": 0.88, "bottom": 0.18}
-HANDLE = 16  # pixels; the track of a slider ends half a handle before the widget does
+INSET = 6  # pixels by which the track of a slider is shorter at each end than the widget
 
 
 class Explorer:
@@ -80,7 +80,8 @@ class Explorer:
             self._figure.subplots_adjust(**MARGINS)
         self.status = ipywidgets.HTML()
         self.status.add_class("dd-status")
-        self.image = ipywidgets.Image(format="png", width=width, height=height)
+        size = {"min_width": f"{width}px", "min_height": f"{height}px"}  # a slider lies on its axis
+        self.image = ipywidgets.Image(format="png", width=width, height=height, layout=size)
         self.image.add_class("dd-image")
         rows = {name: row for name, (_, row) in controls.items()}
         under = [self._under_axis(rows[name], panel) for name, panel in self._on_axis.items()]
@@ -120,8 +121,8 @@ class Explorer:
         place = self._axes[panel].get_position()
         width = 100 * figures.WIDTH
         slider.layout.flex = "0 0 auto"
-        slider.layout.width = f"{width * place.width + HANDLE:.0f}px"
-        slider.layout.margin = f"-6px 0 0 {width * place.x0 - HANDLE / 2:.0f}px"
+        slider.layout.width = f"{width * place.width + 2 * INSET:.0f}px"
+        slider.layout.margin = f"-6px 0 0 {width * place.x0 - INSET:.0f}px"
         slider.add_class("dd-on-axis")
         return slider
 

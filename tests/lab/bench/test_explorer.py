@@ -22,7 +22,7 @@ from deepdrift.lab.bench.controls import (
     toggle_control,
 )
 from deepdrift.lab.bench.evaluation import EvaluationError
-from deepdrift.lab.bench.explorer import HANDLE, Explorer
+from deepdrift.lab.bench.explorer import INSET, Explorer
 from deepdrift.lab.hidden_states.explorer import LayerPicker
 from deepdrift.lab.start_here.explorer import ThresholdExplorer, count_alarms
 from deepdrift.lab.thresholds.explorer import RULES, FalseAlarmExplorer, RateSummary
@@ -181,11 +181,11 @@ class Line(Explorer):
 
 @pytest.mark.parametrize("log", [False, True])
 def test_the_track_of_a_slider_on_an_axis_lies_along_that_axis(log):
-    """Its ends, half a handle inside of the widget, are the ends of the axis, in pixels."""
+    """Its ends, a little inside of the widget, are the ends of the axis, in pixels."""
     app = Line(log)
     assert app.view.children[-1] is app.x and "dd-on-axis" in app.x._dom_classes
-    left = float(app.x.layout.margin.split()[-1].removesuffix("px")) + HANDLE / 2
-    right = left + float(app.x.layout.width.removesuffix("px")) - HANDLE
+    left = float(app.x.layout.margin.split()[-1].removesuffix("px")) + INSET
+    right = left + float(app.x.layout.width.removesuffix("px")) - 2 * INSET
     axis = app._axes[1].get_window_extent()
     dots = app._figure.dpi / 100
     assert (left, right) == pytest.approx((axis.x0 / dots, axis.x1 / dots), abs=1)

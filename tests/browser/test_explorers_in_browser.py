@@ -1,0 +1,101 @@
+"""Explorers under a hand that drags: they follow, skip what was passed over, and fit the screen."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import nbformat
+import pytest
+import reader
+from nbformat.v4 import new_code_cell, new_notebook
+from playwright.sync_api import Page, expect
+
+from deepdrift.lab.bench.explorer import PAGE
+
+ROOT = Path(__file__).resolve().parents[2]
+REQUIRED = os.environ.get("DEEPDRIFT_REQUIRE_BROWSER") == "1"
+
+SLOW = """
+import time
+from deepdrift.lab.bench.controls import number_control, toggle_control
+from deepdrift.lab.bench.explorer import Explorer
+
+
+class Slow(Explorer):
+    def __init__(self):
+        self.drawn = []
+        controls = {"x": number_control("x", 0.0, 0.0, 100.0, 0.5), "on": toggle_control("on")}
+        self._start(controls, more=["on"], on_axis={"x": 0})
+
+    def _sentence(self, x, on):
+        return f"x is {x:.4g}; {len(self.drawn)} pictures."
+
+    def _draw(self, axes, x, on):
+        time.sleep(0.3)
+        self.drawn.append(x)
+        axes[0].plot([x, x], [0, 1])
+
+
+app = Slow()
+app
+"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    """JupyterLab on a folder with one notebook: an explorer that takes 300 ms for a picture."""
+    if reader.find_chromium() is None:
+        message = "no Chromium found: install it or name it in the environment variable CHROMIUM"
+        pytest.fail(message) if REQUIRED else pytest.skip(message)
+    folder = tmp_path_factory.mktemp("slow")
+    kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
+    notebook = new_notebook(cells=[new_code_cell(SLOW)], metadata={"kernelspec": kernel})
+    nbformat.write(notebook, folder / "slow.ipynb")
+    env = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    with reader.start_lab(folder, env) as base:
+        yield base
+
+
+def middle(page: Page, selector: str) -> tuple[float, float]:
+    box = page.locator(selector).first.bounding_box()
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+def test_a_dragged_slider_is_followed_and_only_the_newest_value_is_drawn(lab):
+    """Box and sentence move before the hand lets go; what it passed over is never drawn.
+
+    The handle stands where the axis has its value.
+    """
+    with reader.browser_page() as page:
+        watch = reader.watch_page(page, lab)
+        reader.open_notebook(page, lab, "slow.ipynb")
+        reader.run_all(page)
+        view = reader.explorer(page)
+        handle = ".dd-on-axis .noUi-handle"
+        size = view.bounding_box()
+        assert size["width"] <= PAGE[0] and size["height"] <= PAGE[1]
+        page.locator(handle).scroll_into_view_if_needed()
+        image = view.locator("img.dd-image").bounding_box()
+        x, y = middle(page, handle)
+        assert x == pytest.approx(image["x"] + 0.085 * 800, abs=2)  # the axis begins there
+        page.mouse.move(x, y)
+        page.mouse.down()
+        for step in range(1, 201):
+            page.mouse.move(x + 2 * step, y)
+        status, box = view.locator(".dd-status"), view.locator("input[type=number]")
+        text = page.locator(handle).get_attribute("aria-valuetext")
+        value = float(text)
+        assert 50 < value < 64  # 400 of the 708 pixels of the axis
+        expect(status).to_contain_text(f"x is {value:.4g};")  # the button is still down
+        expect(box).to_have_value(f"{value:g}")
+        page.mouse.up()
+        pictures = int(status.inner_text().split("; ")[1].split(" ")[0])
+        assert 2 <= pictures < 40  # of 200 moves and at least 100 values
+        assert middle(page, handle)[0] == pytest.approx(image["x"] + 68 + 7.08 * value, abs=4)
+        view.get_by_role("button", name="more").click()
+        expect(view.get_by_label("on")).to_be_visible()
+        page.mouse.move(0, 0)
+        if shot := os.environ.get("DEEPDRIFT_SCREENSHOT"):
+            page.screenshot(path=shot)
+    assert watch.errors == [] and watch.foreign == []
