@@ -117,7 +117,7 @@ class Explorer:
     def _under_axis(self, row: Any, panel: int) -> Any:
         """Take the slider out of its row and lay its track along the x axis of a panel."""
         box, slider = row.children
-        row.children = (box,)
+        row.children, row.layout.width = (box,), "auto"
         place = self._axes[panel].get_position()
         width = 100 * figures.WIDTH
         slider.layout.flex = "0 0 auto"
