@@ -106,7 +106,7 @@ def browser_page() -> Iterator[Page]:
             timeout=1000 * HUNG,
         )
         try:
-            page = browser.new_page(viewport={"width": 1200, "height": 900})
+            page = browser.new_page(viewport={"width": 1440, "height": 900})
             page.set_default_timeout(1000 * HUNG)
             yield page
         finally:

@@ -12,6 +12,8 @@ import reader
 import workspace
 from playwright.sync_api import Locator, Page, expect
 
+from deepdrift.lab.bench.explorer import PAGE
+
 ROOT = Path(__file__).resolve().parents[2]
 REQUIRED = os.environ.get("DEEPDRIFT_REQUIRE_BROWSER") == "1"
 
@@ -51,7 +53,7 @@ def move_the_threshold(page: Page, view: Locator) -> None:
     expect(status).not_to_have_text(words)
     expect(image).not_to_have_attribute("src", picture)
     size = image.evaluate("i => i.decode().then(() => [i.naturalWidth, i.naturalHeight])")
-    assert size == [800, 300]
+    assert size == [1600, 600]
     moved = status.inner_text()
     reader.move_slider(page, view)
     expect(status).not_to_have_text(moved)
@@ -128,6 +130,8 @@ def test_a_reader_runs_all_finds_the_question_and_then(server, name, then):
         for number, words in enumerate(sentences):
             view = reader.explorer(page, number)
             expect(view.locator(".dd-status")).to_have_text(words)
+            box = view.bounding_box()
+            assert box["width"] <= PAGE[0] and box["height"] <= PAGE[1], box
         then(page, view)
         reader.save(page)
         assert sum(map(bool, outputs(path))) > len(counts) / 2
