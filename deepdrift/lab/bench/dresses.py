@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 NUMBER = re.compile(r"(?<![\w.,])[+-]?(?:\d[\d.,]*|\.\d+)(?:[eE][+-]?\d+)?(?!\w)")
-THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?")
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+(\.\d+)?")
 
 
 def dresses(answer: Any) -> Iterator[Any]:

@@ -12,6 +12,7 @@ its key ``ex_NN_K`` is exercise K of notebook NN.
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from deepdrift.errors import DeepDriftError
 from deepdrift.lab.bench.dresses import as_number, as_words, dresses
 
 Test = Callable[[Any], bool | str]
+LINE = 96  # characters; longer lines wrap inside words on a small screen
 NO_NUMBER = "(give a number, in digits) "
 
 
@@ -170,7 +172,7 @@ class UnknownExerciseError(DeepDriftError, AttributeError):
 
 
 class Check:
-    """All exercises as functions: ``check.ex_00_1(answer)`` prints one line and returns None.
+    """All exercises as functions: ``check.ex_00_1(answer)`` prints a reply and returns None.
 
     It counts wrong tries; from the second on the stronger hint is printed too.
 
@@ -199,7 +201,8 @@ class Check:
         exercise, wrong = exercises[name], self._wrong
 
         def check_answer(answer: Any = None) -> None:
-            print(exercise.reply(answer, wrong.get(name, 0)))
+            reply = exercise.reply(answer, wrong.get(name, 0))
+            print(textwrap.fill(reply, LINE, subsequent_indent="    ", break_on_hyphens=False))
             if answer is not None and not exercise.is_right(answer):
                 wrong[name] = wrong.get(name, 0) + 1
 

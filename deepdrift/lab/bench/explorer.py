@@ -209,7 +209,7 @@ class Explorer:
         self.status.value = f"<p role='status'>{html.escape(self._sentence(**values))}</p>"
 
     def _wipe(self) -> None:
-        """Remove what was drawn. The axes stay with their ticks: to make them anew takes longest."""
+        """Remove what was drawn; the axes stay with their ticks, which take longest to make."""
         for ax in self._axes:
             drawn = (ax.lines, ax.collections, ax.patches, ax.images, ax.texts, ax.artists)
             for artist in [artist for some in drawn for artist in some]:

@@ -109,7 +109,7 @@ PAIR = Exercise("Which two?", lambda a: [float(v) for v in a] == [2.0, 4.0], "so
 @pytest.mark.parametrize(
     ("exercise", "answers"),
     [
-        (SHARE, [0.78, "0.78", "0,78", "78 %", "78%", "78 percent", torch.tensor(0.78)]),
+        (SHARE, [0.78, "0.78", "0,78", "0,780", "78 %", "78%", "78 percent", torch.tensor(0.78)]),
         (PERCENT, [78, "78", "78 %", "78.2 percent", np.array([78.0])]),
         (MANY, [1000, "1,000", "1000 pictures", "1,000 of them", "1e3", "1,000.0"]),
         (WORD, ["Inside", " 'inside' ", "inside.", Side.INSIDE, Diagnosis("inside", 3.0)]),
@@ -176,6 +176,14 @@ def test_every_exercise_of_the_table_is_complete(name, capsys):
         assert printed.startswith(("Not answered yet: ", "Not yet: ", "Right: "))
     assert exercise.reply(None).startswith("Not answered yet")
     assert exercise.reply(Hostile()).replace(NO_NUMBER, "") == f"Not yet: {exercise.hint}"
+
+
+def test_a_long_reply_is_wrapped_between_words(capsys):
+    words = "a reason of many words " * 12
+    Check({"ex_09_1": Exercise("How many?", near(6, 0), words.strip(), "count.")}).ex_09_1(6)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4 and max(map(len, lines)) <= 96
+    assert " ".join(" ".join(lines).split()) == f"Right: {words}".strip()
 
 
 def test_check_prints_one_line_whatever_was_asked_before(capsys):

@@ -24,9 +24,9 @@ from deepdrift.lab.bench.controls import (
 from deepdrift.lab.bench.evaluation import EvaluationError
 from deepdrift.lab.bench.explorer import INSET, Explorer
 from deepdrift.lab.hidden_states.explorer import LayerPicker
+from deepdrift.lab.innovation.explorer import ShiftExplorer
 from deepdrift.lab.start_here.explorer import ThresholdExplorer, count_alarms
 from deepdrift.lab.thresholds.explorer import RULES, FalseAlarmExplorer, RateSummary
-from deepdrift.lab.velocity_and_innovation.explorer import ShiftExplorer
 
 RNG = np.random.default_rng(0)
 NORMAL = RNG.chisquare(8, 400)

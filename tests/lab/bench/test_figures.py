@@ -23,13 +23,11 @@ from deepdrift.lab.bench import figures
 from deepdrift.lab.bench.evaluation import Estimate
 from deepdrift.lab.bench.figures import images
 from deepdrift.lab.diagnosis.figures import draw_drift_profile, drift_profile
-from deepdrift.lab.velocity_and_innovation.figures import draw_layer_profile, layer_profile
 
 RNG = np.random.default_rng(0)
+LAYERS = [f"encoder.layers.{i}.mlp" for i in range(8)]
 NORMAL, SHIFTED = RNG.chisquare(8, 500), RNG.chisquare(8, 300) + 5
 LONG = [f"a rather long name of shift number {i}" for i in range(16)]
-LAYERS = [f"encoder.layers.{i}.mlp" for i in range(8)]
-PROFILE = RNG.gamma(4, size=(50, 8))
 
 
 def estimate(value):
@@ -41,12 +39,6 @@ FIGURES = {
         RNG.uniform(size=(12, 28, 28)), LONG[:12], "Twelve pictures"
     ),
     "image_grid_many": lambda: figures.image_grid(torch.rand(40, 3, 8, 8), title="Forty"),
-    "layer_profile": lambda: layer_profile(
-        {name: PROFILE + i / 9 for i, name in enumerate(LONG[:5])}, LAYERS, "Every layer moves"
-    ),
-    "layer_profile_log": lambda: layer_profile(
-        {"a": PROFILE, "b": 9 * PROFILE}, list("abcdefgh"), "t", log=True
-    ),
     "score_bars": lambda: figures.score_bars(
         {n: estimate(i / 15) for i, n in enumerate(LONG)}, "From never to always"
     ),
@@ -134,7 +126,7 @@ def _is_hidden_tick(text, figure):
     return False
 
 
-@pytest.mark.parametrize("name", ["rate_by_size", "layer_profile_log", "image_grid"])
+@pytest.mark.parametrize("name", ["rate_by_size", "image_grid"])
 def test_usual_figures_keep_the_house_size(name):
     FIGURES[name]()
     assert repr(pyplot.gcf()).startswith("<Figure size 800x300 with ")
@@ -150,8 +142,6 @@ def test_style_stays_inside():
 def test_a_failed_figure_is_closed():
     with pytest.raises(figures.PlotError, match="estimates"):
         figures.score_bars({})
-    with pytest.raises(figures.PlotError, match="expected 2 columns"):
-        layer_profile({"a": PROFILE}, ["x", "y"])
     assert pyplot.get_fignums() == []
 
 
@@ -196,8 +186,6 @@ def test_a_threshold_beyond_the_data_is_still_seen(ax):
             lambda ax: figures.draw_two_histograms(ax, [np.inf], [np.inf]),
             "at least one finite score",
         ),
-        (lambda ax: draw_layer_profile(ax, {}, ["a"]), "at least one set, got none"),
-        (lambda ax: draw_layer_profile(ax, {"a": [1, 2]}, ["a"]), r"got shape \(2,\)"),
         (lambda ax: figures.draw_score_bars(ax, {}), "estimates: expected at least one"),
         (
             lambda ax: figures.draw_heatmap(ax, [[1, 2]], ["a"], ["b"]),
@@ -214,15 +202,6 @@ def test_a_threshold_beyond_the_data_is_still_seen(ax):
 def test_what_cannot_be_drawn_is_refused(ax, call, message):
     with pytest.raises(figures.PlotError, match=message):
         call(ax)
-
-
-def test_profile_draws_the_median_and_its_band(ax):
-    profile = torch.arange(11.0)[:, None] * torch.tensor([1.0, 10.0])
-    lines = draw_layer_profile(ax, {"bags": profile}, ["stem", "head"])
-    assert lines["bags"].get_ydata().tolist() == [5, 50]
-    band = ax.collections[0].get_paths()[0].vertices[:, 1]
-    assert band.min() == pytest.approx(1.0) and band.max() == pytest.approx(90.0)
-    assert "bags" in words(ax)
 
 
 def test_score_bars_print_the_numbers_and_mark_chance(ax):

@@ -19,10 +19,10 @@ from deepdrift.lab.fair_comparison.explorer import ComparisonExplorer
 from deepdrift.lab.fair_comparison.protocol import Scores
 from deepdrift.lab.fair_comparison.table import Comparison
 from deepdrift.lab.hidden_states.explorer import LayerPicker
+from deepdrift.lab.innovation.explorer import ShiftExplorer
 from deepdrift.lab.mmd.explorer import MMDExplorer
 from deepdrift.lab.start_here.explorer import ThresholdExplorer
 from deepdrift.lab.thresholds.explorer import FalseAlarmExplorer
-from deepdrift.lab.velocity_and_innovation.explorer import ShiftExplorer
 
 RNG = np.random.default_rng(0)
 NORMAL, STRANGE = RNG.gamma(4, size=200), RNG.gamma(6, size=150)

@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from deepdrift.lab.bench import figures
 from deepdrift.lab.bench.controls import ExplorerError, choice_control, number_control
 from deepdrift.lab.bench.evaluation import Array, Estimate, as_scores, auroc
 from deepdrift.lab.bench.explorer import Explorer
-from deepdrift.lab.velocity_and_innovation.figures import draw_growth
+from deepdrift.lab.innovation.figures import draw_growth, draw_picture
 
 
 class ShiftExplorer(Explorer):
@@ -33,6 +34,8 @@ class ShiftExplorer(Explorer):
         Where the slider starts.
     log : bool
         Logarithmic score axis.
+    pictures : mapping of shift name to sequence of Tensor, shape (1, H, W), optional
+        What an image looks like at the severities 0 to S, shown at the left.
 
     Examples
     --------
@@ -53,6 +56,7 @@ samples for more normal than the normal ones.
         severity: int = 3,
         log: bool = False,
         xlabel: str = "{score} (larger = more unusual)",
+        pictures: Mapping[str, Sequence[Tensor]] | None = None,
     ) -> None:
         if not scores:
             raise ExplorerError("scores: expected at least one score, got none")
@@ -83,6 +87,12 @@ samples for more normal than the normal ones.
         self._names = [str(name) for name in names]
         self._shifts = [str(name) for name in by_shift]
         top = lengths.pop() - 1
+        self._pictures = None if pictures is None else {k: list(v) for k, v in pictures.items()}
+        if self._pictures is not None:
+            short = [k for k in self._shifts if len(self._pictures.get(k, ())) != top + 1]
+            if short:
+                raise ExplorerError(f"pictures of {short[0]!r}: expected {top + 1}, one a severity")
+            self._panels = (0.55, 1.7, 0.95)
         controls = {
             "severity": number_control("severity", min(severity, top), 0, top, 1),
             "score": choice_control("score", self._names),
@@ -129,13 +139,18 @@ samples for more normal than the normal ones.
 
     def _draw(self, axes: list[Any], severity: int, score: str, shift: str | None = None) -> None:
         shift = shift or self._shifts[0]
-        left, right = axes
+        *first, left, right = axes
+        if self._pictures is not None:
+            draw_picture(first[0], self._pictures[shift][severity])
+            first[0].set_title(f"severity {severity}", fontweight="normal", fontsize=10)
         series = self._scores[shift, score]
         figures.draw_two_histograms(
             left, series[0], series[severity], ("normal", f"severity {severity}"),
             f"{shift}, severity {severity}", self._xlabel.format(score=score), log=self._log,
             edges=self._edges[shift, score],
         )  # fmt: skip
+        if self._pictures is not None:
+            left.set_ylabel("")  # no room beside the picture; the axis is in percent
         chosen = self._estimates[shift, score][severity].value
         draw_growth(
             right,

@@ -1,0 +1,1 @@
+"""Room of notebook 02b: innovation, the default score by hand, a growing shift."""

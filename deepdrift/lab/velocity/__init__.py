@@ -1,0 +1,1 @@
+"""Room of notebook 02: raw velocity, and why it does not mean danger."""

@@ -1,1 +1,0 @@
-"""Room of notebook 02: raw velocity and innovation under a growing shift."""
