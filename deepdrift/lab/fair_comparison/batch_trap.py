@@ -1,9 +1,9 @@
 """What happens to an AUROC when it judges means of batches instead of images.
 
 A mean over B images keeps the difference between normal and shifted and divides the scatter by
-``sqrt(B)``. So any score that differs on average, however weakly, becomes perfect for large B, and
-one with the wrong sign perfectly wrong. The AUROC over batch means answers "has this camera
-changed?"; an AUROC over images answers "is this image strange?".
+``sqrt(B)``. So any score that differs on average, however weakly, nears 1 for large B, and one
+with the wrong sign nears 0. The AUROC over batch means answers "has this camera changed?"; an
+AUROC over images answers "is this image strange?".
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from deepdrift.lab.bench.evaluation import (
     auroc,
 )
 
-__all__ = ["auroc_of_batches", "batch_means", "predicted_auroc"]
+__all__ = ["auroc_of_batches", "auroc_of_gap", "batch_means", "predicted_auroc"]
 
 
 def batch_means(scores: Any, size: int, n_batches: int = 400, seed: Seed = 0) -> Array:
@@ -102,7 +102,25 @@ def predicted_auroc(normal: Any, shifted: Any, size: int) -> float:
     """
     a, b = as_scores(normal, "normal"), as_scores(shifted, "shifted")
     finite = np.isfinite(a).all() and np.isfinite(b).all()
-    spread = math.sqrt(a.var() + b.var()) if finite else 0.0
+    spread = math.sqrt((a.var() + b.var()) / 2) if finite else 0.0
     if not spread > 0:
         raise EvaluationError("normal, shifted: expected finite scores that are not all equal")
-    return float(stats.norm.cdf(math.sqrt(size) * (b.mean() - a.mean()) / spread))
+    return auroc_of_gap((b.mean() - a.mean()) / spread, size)
+
+
+def auroc_of_gap(gap: float, size: int) -> float:
+    """AUROC between means over B images of two normal laws: ``Phi(sqrt(B) gap / sqrt(2))``.
+
+    Parameters
+    ----------
+    gap : float
+        Difference of the two means, in standard deviations of one image.
+    size : int
+        Images per batch, B.
+
+    Examples
+    --------
+    >>> [round(auroc_of_gap(0.2, size), 2) for size in (1, 25, 400)]
+    [0.56, 0.76, 1.0]
+    """
+    return float(stats.norm.cdf(math.sqrt(size / 2) * gap))

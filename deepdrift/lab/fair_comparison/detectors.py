@@ -20,13 +20,29 @@ from torch import Tensor, nn
 from deepdrift.baselines import DIME
 from deepdrift.errors import StateError, require
 from deepdrift.lab.bench.rivals import PixelStatistics, neighbour_for
+from deepdrift.lab.fair_comparison.cards import CARDS, Card
 from deepdrift.lab.fair_comparison.multi_layer import ClassGaussians, MultiLayer
 from deepdrift.monitor.scorer import StateScorer
 from deepdrift.scores.velocity import spatial_velocity
 from deepdrift.states.collect import collect
 from deepdrift.states.inputs import INPUT, input_statistics
 
-__all__ = ["DETECTORS", "Detector", "FittedDetector", "Observed", "fit_detectors", "observe"]
+__all__ = [
+    "DETECTORS",
+    "FUSED",
+    "GAUSSIANS",
+    "INSIDE",
+    "LAYERS_ONLY",
+    "PIXELS",
+    "Detector",
+    "FittedDetector",
+    "Observed",
+    "fit_detectors",
+    "observe",
+]
+
+FUSED, INSIDE, LAYERS_ONLY = "fused", "fused, without input", "fused, layers only"
+GAUSSIANS, PIXELS = "class Gaussians, all layers", "pixel statistics"
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +140,7 @@ class Detector:
     Attributes
     ----------
     name : str
+        With a card in `deepdrift.lab.fair_comparison.cards`.
     family : {"ours", "multi-layer", "velocity", "DIME", "logits", "features", "shaping", "trivial"}
     fit : callable
         ``fit(fit_set, calibration_set, head)`` returns a score function, or a `FittedDetector`
@@ -136,6 +153,15 @@ class Detector:
     family: str
     fit: Callable[[Observed, Observed, nn.Linear], Score | FittedDetector]
     needs: str = ""
+
+    def __post_init__(self) -> None:
+        if self.name not in CARDS:
+            raise StateError(f"name: write a card for {self.name!r} in fair_comparison/cards.py")
+
+    @property
+    def card(self) -> Card:
+        """What it looks at, its formula, and what it is for."""
+        return CARDS[self.name]
 
     def applies_to(self, observed: Observed) -> bool:
         """Whether the score is defined for these features."""
@@ -279,9 +305,9 @@ def _library() -> object:
 DETECTORS: dict[str, Detector] = {
     detector.name: detector
     for detector in (
-        Detector("fused (default)", "ours", _ours("fused", output=True, given=True)),
-        Detector("fused, without input", "ours", _ours("fused", output=True)),
-        Detector("fused, layers only", "ours", _ours("fused")),
+        Detector(FUSED, "ours", _ours("fused", output=True, given=True)),
+        Detector(INSIDE, "ours", _ours("fused", output=True)),
+        Detector(LAYERS_ONLY, "ours", _ours("fused")),
         Detector("innovation", "ours", _ours("innovation")),
         Detector("layer distance", "ours", _ours("distance")),
         Detector("velocity, peak", "velocity", _velocity("peak")),
@@ -300,8 +326,8 @@ DETECTORS: dict[str, Detector] = {
         Detector("ReAct", "shaping", _shaped("ReAct")),
         Detector("ASH-S", "shaping", _shaped("ASH"), needs="activations"),
         Detector("SCALE", "shaping", _shaped("SCALE"), needs="activations"),
-        Detector("class Gaussians, all layers", "multi-layer", _class_gaussians),
-        Detector("pixel statistics", "trivial", _pixel_statistics),
+        Detector(GAUSSIANS, "multi-layer", _class_gaussians),
+        Detector(PIXELS, "trivial", _pixel_statistics),
         Detector("input norm", "trivial", lambda *_: _input_norm),
         Detector("gradient energy", "trivial", lambda *_: _gradient_energy),
         Detector("random", "trivial", lambda *_: _random),

@@ -12,8 +12,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deepdrift.lab import data
+from deepdrift.lab.fair_comparison.table import Comparison
+from deepdrift.lab.fair_comparison.text_table import TextTable
 
-__all__ = ["BEFORE", "CHOSEN", "MAIN", "Candidate", "allowed", "candidates", "load_study"]
+__all__ = [
+    "BEFORE",
+    "CHOSEN",
+    "FORMER",
+    "MAIN",
+    "Candidate",
+    "allowed",
+    "candidates",
+    "change_table",
+    "load_study",
+    "study_table",
+]
 
 BEFORE = "innovation 1, distance 1, output 2, all"
 CHOSEN = "innovation 1, distance 1, relative 1, output 3, input 2, 2 smallest"
@@ -31,6 +44,9 @@ MAIN = {
     "best of all": "class Gaussians 1, relative 1, output 1, input 1, 2 smallest",
 }
 """Line of the table -> combination; an indented one is a change of the line above it."""
+
+FORMER = {"CNN": (0.922, 0.904, 0.846), "ViT": (0.829, 0.829, 0.776)}
+"""Network -> what the stored comparison said before: fused, fused on new classes, kNN."""
 
 
 @dataclass(frozen=True)
@@ -103,3 +119,27 @@ def allowed(found: Mapping[str, Candidate]) -> list[str]:
         if "Gaussians" not in name
         and all(new >= low for new, low in zip(c.new_classes, floor, strict=True))
     ]
+
+
+def study_table(found: Mapping[str, Candidate]) -> TextTable:
+    """The lines of `MAIN` as measured in the study; two spaces mark a change of the line above."""
+    rows = []
+    for line, name in MAIN.items():
+        c = found[name]
+        new = [f"{value:.3f}" for value in c.new_classes]
+        words = line.replace("  ", "+ ")
+        rows.append([words, f"{c.mean:.3f}", f"{c.flagged:.0%}", *new, f"{c.deep:.3f}"])
+    header = ["combination", "mean", "flagged", "new, CNN", "new, ViT", "deep"]
+    return TextTable(header, rows, bold=["all three, output 3"])
+
+
+def change_table(tables: Mapping[str, Comparison]) -> TextTable:
+    """`FORMER` beside what the stored comparison says today."""
+    rows = []
+    for network, (mean, new, neighbour) in FORMER.items():
+        t = tables[network]
+        now = t.auroc("fused"), t.auroc("fused", "near"), t.auroc("kNN")
+        words = ("fused, all shifts", "fused, new classes", "kNN, all shifts")
+        for name, old, e in zip(words, (mean, new, neighbour), now, strict=True):
+            rows.append([network, name, f"{old:.3f}", str(e)])
+    return TextTable(["network", "score", "before", "today"], rows)

@@ -1,4 +1,4 @@
-"""Ask the stored comparison: this network, this shift, this severity, these two methods.
+"""Ask the stored comparison: this network, this shift, and how a rival stands to one score.
 
 Nothing is computed but a difference and its interval: the table holds everything else.
 """
@@ -12,130 +12,121 @@ from deepdrift.lab.bench import figures
 from deepdrift.lab.bench.controls import ExplorerError, choice_control
 from deepdrift.lab.bench.evaluation import Estimate
 from deepdrift.lab.bench.explorer import Explorer
+from deepdrift.lab.fair_comparison.detectors import FUSED
 from deepdrift.lab.fair_comparison.table import GROUPS, Comparison
 
 __all__ = ["ComparisonExplorer"]
 
-MEAN = "mean"
-
 
 class ComparisonExplorer(Explorer):
-    """Two methods on one shift: where they rank, and how far they differ on the same images.
+    """One score against a rival on one shift: where they rank, how far they differ on same images.
 
-    Left: all methods, best on top, with their intervals. Right: both methods at every severity,
-    or in every training where the shift has no severity. The sentence has both intervals of the
-    difference, over test images and over trainings. Controls: ``network``, ``shift`` (or a
-    group of shifts), ``severity`` ("mean", "1" to "5"), ``method`` and ``rival``.
+    Left: all scores, best on top, with their intervals. Right: both at every severity, or in
+    every training where the shift has no severity. The sentence has both intervals of the
+    difference, over test images and over trainings. Controls: ``network``, ``shift`` (or a group
+    of shifts) and ``rival``, which is any score but the one that is asked about.
 
     Parameters
     ----------
     tables : mapping of str to Comparison
         By network, all of the same shifts.
-    method, rival : str
+    method : str
+        The score that is compared with the others.
+    rival : str
         Where the choice starts.
 
     Raises
     ------
     ExplorerError
-        Without a table, for tables of different shifts, or for an unknown method.
+        Without a table, for tables of different shifts, for an unknown score, or if a score
+        should be its own rival.
     """
 
     _panels = (1.35, 1.0)
 
     def __init__(
-        self,
-        tables: Mapping[str, Comparison],
-        *,
-        method: str = "fused (default)",
-        rival: str = "energy",
+        self, tables: Mapping[str, Comparison], *, method: str = FUSED, rival: str = "energy"
     ) -> None:
         if not tables:
             raise ExplorerError("tables: expected at least one comparison, got none")
-        self._tables = dict(tables)
+        self._tables, self._method = dict(tables), method
         first = next(iter(tables.values()))
         if any(table.kinds != first.kinds for table in tables.values()):
             raise ExplorerError("tables: expected the same shifts in every table")
-        methods = list(dict.fromkeys(d for t in tables.values() for d in t.detectors))
-        for name in (method, rival):
-            if name not in methods:
-                raise ExplorerError(f"method: expected one of {', '.join(methods)}, got {name!r}")
+        known = list(dict.fromkeys(d for t in tables.values() for d in t.detectors))
+        rivals = [name for name in known if name != method]
+        for what, name, names in (("method", method, known), ("rival", rival, rivals)):
+            if name not in names:
+                raise ExplorerError(f"{what}: expected one of {', '.join(names)}, got {name!r}")
         corrupted = [key for key, kind in first.kinds.items() if kind == "corruption"]
         self._severities = sorted({key.rsplit(" ", 1)[1] for key in corrupted}, key=int)
         groups = [row for row in first.rows if row in GROUPS]
-        severity = choice_control("severity", [MEAN, *self._severities])
         controls = {
             "network": choice_control("network", list(tables)),
             "shift": choice_control("shift", [*groups, *first.shifts]),
-            "severity": severity,
-            "method": choice_control("method", methods),
-            "rival": choice_control("rival", methods),
+            "rival": choice_control("rival", rivals),
         }
-        controls["method"][0].value, controls["rival"][0].value = method, rival
+        controls["rival"][0].value = rival
         self._start(controls)
 
-    def row(self, **values: Any) -> str:
-        """Row of the table that is on display, or the one for other values. Nothing moves."""
-        v = self._values_at(values)
-        return self._row(v["shift"], v["severity"])[0]
+    def difference(self, severity: str | int | None = None, **values: Any) -> Estimate:
+        """AUROC of the score minus that of the rival, on the same images.
 
-    def difference(self, **values: Any) -> Estimate:
-        """AUROC of the method minus that of the rival, on the same images.
-
-        With values: there, and nothing moves.
+        With values: there, and nothing moves. With a severity: at that one alone.
         """
         v = self._values_at(values)
-        table = self._tables[v["network"]]
-        return table.difference(v["method"], v["rival"], self.row(**values))
+        row = v["shift"] if severity is None else f"{v['shift']} {severity}"
+        return self._tables[v["network"]].difference(self._method, v["rival"], row)
 
-    def _row(self, shift: str, severity: str) -> tuple[str, str]:
-        """Name in the table, and in words."""
-        rows = next(iter(self._tables.values())).rows
-        if not self._has_severity(shift):
-            group = {"near": "near (new classes)", "corruption": "all corruptions"}
-            return shift, group.get(shift, shift.replace("_", " "))
-        words = shift.replace("_", " ")
-        key = f"{shift} {severity}"
-        if severity != MEAN and key in rows:
-            return key, f"{words}, severity {severity}"
-        return shift, f"{words}, mean over severities"
+    def _words(self, shift: str) -> str:
+        if self._has_severity(shift):
+            return f"{shift.replace('_', ' ')}, mean over severities"
+        group = {"near": "near (new classes)", "corruption": "all corruptions"}
+        return group.get(shift, shift.replace("_", " "))
 
     def _has_severity(self, shift: str) -> bool:
         table = next(iter(self._tables.values()))
         return any(f"{shift} {s}" in table.kinds for s in self._severities)
 
-    def _sentence(self, network: str, shift: str, severity: str, method: str, rival: str) -> str:
-        table, (row, words) = self._tables[network], self._row(shift, severity)
+    def _sentence(self, network: str, shift: str, rival: str) -> str:
+        table, method = self._tables[network], self._method
         for name in (method, rival):
             if name not in table.detectors:
                 return f"{name} does not apply to the {network}: its features may be negative."
-        order = [name for name, _ in table.ranking(row)]
+        order = [name for name, _ in table.ranking(shift)]
         a, b = (
-            f"{name} {table.auroc(name, row)} (number {order.index(name) + 1} of {len(order)})"
+            f"{name} {table.auroc(name, shift)} (number {order.index(name) + 1} of {len(order)})"
             for name in (method, rival)
         )
-        gap = table.difference(method, rival, row)
+        gap = table.difference(method, rival, shift)
         said, better = str(gap), method if gap.low > 0 else rival if gap.high < 0 else ""
         verdict = f"{better} is surely better" if better else "a tie"
         if len(table.values) > 1:
-            over = table.over_trainings(method, rival, row)
+            over = table.over_trainings(method, rival, shift)
             said += f" over images, [{over.low:.3f}, {over.high:.3f}] over trainings"
             if better and over.low <= 0 <= over.high:
                 verdict = f"{better} is better here, open for another training"
-        return f"{network}, {words}: {a}; {b}. Difference {said}: {verdict}. Best: {order[0]}."
+        words = f"{network}, {self._words(shift)}: {a}; {b}. Difference {said}: {verdict}."
+        if self._has_severity(shift):
+            ends = [s for s in self._severities if f"{shift} {s}" in table.kinds]
+            parts = (
+                f"{table.difference(method, rival, f'{shift} {s}').value:+.3f} at severity {s}"
+                for s in (ends[0], ends[-1])
+            )
+            words += f" It is {', '.join(parts)}."
+        return f"{words} Best: {order[0]}."
 
-    def _draw(
-        self, axes: list[Any], network: str, shift: str, severity: str, method: str, rival: str
-    ) -> None:
-        table, (row, words) = self._tables[network], self._row(shift, severity)
-        chosen = {rival: figures.BLUE, method: figures.VERMILLION}
-        _draw_standing(axes[0], table, row, chosen)
-        axes[0].set_title(f"{network}: {words}", fontsize=11)
+    def _draw(self, axes: list[Any], network: str, shift: str, rival: str) -> None:
+        table = self._tables[network]
+        chosen = {rival: figures.BLUE, self._method: figures.VERMILLION}
+        _draw_standing(axes[0], table, shift, chosen)
+        axes[0].set_title(f"{network}: {self._words(shift)}", fontsize=11)
         if self._has_severity(shift):
             rows = [f"{shift} {s}" for s in self._severities]
             _draw_lines(axes[1], table, rows, self._severities, chosen)
             axes[1].set(title="AUROC", xlabel="severity")
         else:
-            _draw_trainings(axes[1], table, row, chosen)
+            _draw_trainings(axes[1], table, shift, chosen)
             axes[1].set(title="AUROC", xlabel="training")
 
 

@@ -9,16 +9,16 @@ import numpy as np
 
 from deepdrift.errors import require
 from deepdrift.lab.bench import figures
-from deepdrift.lab.bench.evaluation import Array, Estimate
-from deepdrift.lab.fair_comparison.detectors import DETECTORS
-from deepdrift.lab.fair_comparison.table import Comparison
+from deepdrift.lab.bench.evaluation import Array, Estimate, false_alarm_interval
+from deepdrift.lab.fair_comparison.detectors import DETECTORS, FUSED, GAUSSIANS, INSIDE, PIXELS
+from deepdrift.lab.fair_comparison.table import GROUPS, Comparison
 
 matplotlib = require("matplotlib", "lab")
 
 FAMILY_COLOURS = {"ours": figures.VERMILLION, "velocity": figures.PURPLE, "trivial": figures.GREY}
-PIXELS, INSIDE = "pixel statistics", "fused, without input"
-_BOLD = ("fused (default)", "class Gaussians, all layers", PIXELS)  # what a reader looks for first
+_BOLD = (FUSED, GAUSSIANS, PIXELS)  # what a reader looks for first
 _LINE = 0.205  # inches per detector
+_COLUMNS = dict(zip(GROUPS, ("mean", "near", "far", "sensor"), strict=True))
 
 
 def colour_of(detector: str) -> str:
@@ -27,8 +27,8 @@ def colour_of(detector: str) -> str:
     return FAMILY_COLOURS.get(known.family, figures.BLUE) if known else figures.BLUE
 
 
-def _name_rows(ax: Any, names: Sequence[str]) -> None:
-    ax.set_yticks(range(len(names)), names, fontsize=9)
+def _name_rows(ax: Any, names: Sequence[str], size: float = 9.5) -> None:
+    ax.set_yticks(range(len(names)), names, fontsize=size)
     for label, name in zip(ax.get_yticklabels(), names, strict=True):
         label.set_color(figures.ink(colour_of(name)))
         label.set_fontweight("bold" if name in _BOLD else "normal")
@@ -56,52 +56,58 @@ def _two_panels(
 # --- all numbers --------------------------------------------------------------------------------
 
 
-def draw_comparison(
-    ax: Any, comparison: Comparison, detectors: Sequence[str], rows: Sequence[str]
-) -> Any:
-    """Heat map of AUROC in hundredths, detectors down, shifts across; returns the image.
+def league_order(tables: Mapping[str, Comparison]) -> list[str]:
+    """All scores, the best mean over the networks first; those that miss in one come last."""
+    names = list(dict.fromkeys(d for table in tables.values() for d in table.detectors))
 
-    The best of a column is bold and underlined. Detectors that do not apply have dashes.
+    def place(name: str) -> tuple[int, float]:
+        found = [t.auroc(name).value for t in tables.values() if name in t.detectors]
+        return len(tables) - len(found), -sum(found) / len(found)
+
+    return sorted(names, key=place)
+
+
+def draw_league(ax: Any, comparison: Comparison, detectors: Sequence[str]) -> None:
+    """Heat map of AUROC in hundredths, scores down, `GROUPS` across; the best of a column bold.
+
+    Scores that do not apply have dashes.
     """
+    rows = [group for group in GROUPS if group in comparison.rows]
     table = np.full((len(detectors), len(rows)), np.nan)
-    for i, detector in enumerate(detectors):
-        if detector in comparison.detectors:
-            table[i] = [100 * comparison.auroc(detector, row).value for row in rows]
-    image = figures.draw_heatmap(ax, table, detectors, rows, middle=50, limits=(0, 100), fmt=".0f")
+    for i, name in enumerate(detectors):
+        if name in comparison.detectors:
+            table[i] = [100 * comparison.auroc(name, row).value for row in rows]
+    columns = [_COLUMNS[row] for row in rows]
+    figures.draw_heatmap(ax, table, detectors, columns, middle=50, limits=(0, 100), fmt=".0f")
     best = np.nanargmax(table, axis=0)
     for text in ax.texts:
         column, line = (round(v) for v in text.get_position())
-        text.set_fontsize(7.5 if len(text.get_text()) < 3 else 5.8)  # "100" beside "100"
+        text.set_fontsize(10.5)
         if best[column] == line:
             text.set_fontweight("bold")
-            ax.plot([column - 0.36, column + 0.36], [line + 0.4] * 2, linewidth=1.4,
+            ax.plot([column - 0.2, column + 0.2], [line + 0.4] * 2, linewidth=1.6,
                     color=text.get_color())  # fmt: skip
-    ax.set_xticks(range(len(rows)), [row.replace("_", " ") for row in rows], fontsize=8.5)
-    for label in ax.get_xticklabels():
-        label.set(rotation=90, ha="center", rotation_mode="default")
-    _name_rows(ax, detectors)
-    return image
+    ax.set_xticks(range(len(columns)), columns, fontsize=10.5)
+    ax.xaxis.tick_top()
+    _name_rows(ax, detectors, size=10.5)
 
 
-def comparison_heatmap(tables: Mapping[str, Comparison], rows: Sequence[str], title: str) -> None:
-    """One panel per network: `draw_comparison` of the same detectors and shifts.
+def league(tables: Mapping[str, Comparison], title: str) -> None:
+    """One panel per network: `draw_league` of all scores, in the order of `league_order`.
 
     Parameters
     ----------
     tables : mapping of str to Comparison
-        By network. A detector that is missing in one of them gets dashes there.
-    rows : sequence of str
-        Shifts, or other rows of the tables.
+        By network.
     title : str
         The finding.
     """
-    detectors = list(dict.fromkeys(d for table in tables.values() for d in table.detectors))
-    detectors.sort(key=lambda d: list(DETECTORS).index(d) if d in DETECTORS else len(DETECTORS))
-    with figures.figure(1.75 + _LINE * len(detectors)) as fig:
+    detectors = league_order(tables)
+    with figures.figure(1.25 + 0.215 * len(detectors)) as fig:
         panels = fig.subplots(1, len(tables), squeeze=False)[0]
         for k, (ax, (name, table)) in enumerate(zip(panels, tables.items(), strict=True)):
-            draw_comparison(ax, table, detectors, rows)
-            ax.set_title(name, fontsize=11, fontweight="normal")
+            draw_league(ax, table, detectors)
+            ax.set_title(name, fontsize=11, fontweight="normal", pad=22)
             if k:
                 ax.set_yticklabels([])
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold")
@@ -110,18 +116,21 @@ def comparison_heatmap(tables: Mapping[str, Comparison], rows: Sequence[str], ti
 # --- rankings -----------------------------------------------------------------------------------
 
 
-def draw_ranking(ax: Any, comparison: Comparison, row: str) -> None:
-    """Best first, with both intervals.
+def draw_ranking(
+    ax: Any, comparison: Comparison, row: str, names: Sequence[str] | None = None
+) -> None:
+    """Best first, with both intervals; all scores, or those of these names.
 
     Dot and thick bar: mean AUROC, interval over test images. Below, thin: every training as a
     ring, and Student's interval over trainings.
     """
-    ranking = comparison.ranking(row)
+    ranking = [(n, e) for n, e in comparison.ranking(row) if names is None or n in names]
     for y, (name, estimate) in enumerate(ranking):
         each = comparison.by_training(name, row)
         over = comparison.over_trainings(name, row=row) if len(each) > 1 else None
         _two_intervals(ax, y, colour_of(name), estimate, over, each)
-    ax.axvline(0.5, color=figures.GREY, linestyle=(0, (5, 3)), linewidth=1.2, zorder=0.9)
+    if min(e.low for _, e in ranking) < 0.6:
+        ax.axvline(0.5, color=figures.GREY, linestyle=(0, (5, 3)), linewidth=1.2, zorder=0.9)
     ax.grid(axis="x")
     ax.set_xlabel("AUROC")
     _name_rows(ax, [name for name, _ in ranking])
@@ -152,9 +161,12 @@ def _two_intervals(
             markeredgecolor=figures.INK, markeredgewidth=0.7)  # fmt: skip
 
 
-def rankings(tables: Mapping[str, Comparison], row: str, title: str) -> None:
-    """One panel per network: `draw_ranking`; dashed is the coin flip."""
-    _two_panels(tables, title, lambda ax, name: draw_ranking(ax, tables[name], row))
+def rankings(
+    tables: Mapping[str, Comparison], row: str, title: str, names: Sequence[str] | None = None
+) -> None:
+    """One panel per network: `draw_ranking`; dashed is the coin flip, if it is near."""
+    rows = None if names is None else len(names)
+    _two_panels(tables, title, lambda ax, name: draw_ranking(ax, tables[name], row, names), rows)
 
 
 def differences(
@@ -188,16 +200,23 @@ def draw_beyond_pixels(ax: Any, comparison: Comparison) -> None:
     ax.spines["left"].set_visible(False)
 
 
+def _name_first_row(ax: Any, comparison: Comparison) -> None:
+    """Write the two scores above the uppermost row, each over its mark."""
+    ax.set_ylim(ax.get_ylim()[0], -1.5)
+    top = min(comparison.shifts, key=lambda s: comparison.auroc(PIXELS, s).value)
+    for name, colour, side in ((PIXELS, figures.GREY, -1), (INSIDE, figures.VERMILLION, 1)):
+        ax.annotate(name, (comparison.auroc(name, top).value, 0), xytext=(-6 * side, 7),
+                    textcoords="offset points", ha="left", fontsize=9, fontweight="bold",
+                    color=figures.ink(colour))  # fmt: skip
+
+
 def beyond_pixels(tables: Mapping[str, Comparison], title: str) -> None:
     """One panel per network: `draw_beyond_pixels`."""
     n = max(len(table.shifts) for table in tables.values())
 
     def draw(ax: Any, name: str) -> None:
         draw_beyond_pixels(ax, tables[name])
-        if name == next(iter(tables)):
-            ax.plot([], [], "s", color=figures.GREY, markersize=5, label="pixels alone")
-            ax.plot([], [], "o", color=figures.VERMILLION, markersize=6, label="network alone")
-            ax.legend(loc="lower left", fontsize=9, frameon=False)
+        _name_first_row(ax, tables[name])
 
     _two_panels(tables, title, draw, n)
 
@@ -205,40 +224,72 @@ def beyond_pixels(tables: Mapping[str, Comparison], title: str) -> None:
 # --- promises -----------------------------------------------------------------------------------
 
 
-def draw_kept_rates(
-    ax: Any, comparison: Comparison, alpha: float, bands: Mapping[str, tuple[float, float]]
+def draw_promise(
+    ax: Any, rows: Mapping[str, tuple[Array, Array]], alpha: float, n_test: int
 ) -> None:
-    """Realised false-alarm rate of every training as a ring, where it may lie as a bar."""
-    a, names = comparison.alphas.index(alpha), comparison.detectors
-    for y, name in enumerate(names):
-        if name in bands:
-            ax.plot(bands[name], [y, y], color=colour_of(name), linewidth=6, alpha=0.25,
-                    solid_capstyle="butt")  # fmt: skip
-        rates = comparison.false_alarms[:, a, y]
-        ax.plot(rates, [y] * len(rates), "o", markersize=4, markerfacecolor="none",
-                markeredgecolor=figures.INK, markeredgewidth=0.9)  # fmt: skip
-    ax.axvline(alpha, color=figures.BLACK, linestyle=(0, (5, 3)), linewidth=1.2, zorder=0.9)
-    figures.percent_axis(ax.xaxis)
-    ax.set_xlabel("realised false-alarm rate")
-    _name_rows(ax, names)
-
-
-def kept_rates(
-    tables: Mapping[str, Comparison],
-    alpha: float,
-    bands: Mapping[str, tuple[float, float]],
-    title: str,
-) -> None:
-    """One panel per network: the promised rate dashed, the kept ones as rings.
+    """Realised false-alarm rates as rings, one row each; bars hold 95 % of a perfect rule's.
 
     Parameters
     ----------
+    rows : mapping of str to (rates, size)
+        Name -> realised rates, and how many calibration images stand behind each threshold.
     alpha : float
-        One of the tables' ``alphas``.
-    bands : mapping of str to (float, float)
-        Detector -> where its rate should lie, from `false_alarm_interval`.
+        The promise, dashed.
+    n_test : int
+        Test images behind each rate.
     """
-    _two_panels(tables, title, lambda ax, name: draw_kept_rates(ax, tables[name], alpha, bands))
+    for y, (name, (rates, size)) in enumerate(rows.items()):
+        band = false_alarm_interval(int(size), alpha, 0.95, n_test=n_test)
+        colour = figures.VERMILLION if name.startswith("halved") else figures.BLUE
+        ax.plot(band, [y, y], color=colour, linewidth=16, alpha=0.25, solid_capstyle="butt")
+        rates = np.sort(np.ravel(rates))
+        heights = y + 0.12 * (np.arange(len(rates)) % 3 - 1)  # side by side, not one on another
+        ax.plot(rates, heights, "o", markersize=4, markerfacecolor="none",
+                markeredgecolor=figures.INK, markeredgewidth=0.8)  # fmt: skip
+    ax.axvline(alpha, color=figures.BLACK, linestyle=(0, (5, 3)), linewidth=1.2, zorder=0.9)
+    figures.percent_axis(ax.xaxis)
+    ax.xaxis.set_major_locator(matplotlib.ticker.MultipleLocator(alpha / 2))
+    ax.set_yticks(range(len(rows)), list(rows), fontsize=10)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    ax.set_xlabel("realised rate")
+    ax.set_title(f"promised {100 * alpha:.0f} %", fontsize=11, fontweight="normal")
+
+
+def promise_rows(
+    tables: Mapping[str, Comparison], alpha: float, halved: Sequence[str], n_calibration: int
+) -> dict[str, tuple[Array, int]]:
+    """Rates of the scores that split their calibration images, and of the others, by network.
+
+    Parameters
+    ----------
+    halved : sequence of str
+        Scores whose threshold comes from one half of the calibration images.
+    n_calibration : int
+        All calibration images.
+    """
+    rows = {}
+    for network, table in tables.items():
+        split = np.array([name in halved for name in table.detectors])
+        rates = table.false_alarms[:, table.alphas.index(alpha)]
+        rows[f"halved, {network}"] = rates[:, split], n_calibration // 2
+        rows[f"whole, {network}"] = rates[:, ~split], n_calibration
+    return rows
+
+
+def promises(
+    tables: Mapping[str, Comparison],
+    halved: Sequence[str],
+    title: str,
+    n_calibration: int = 2400,
+) -> None:
+    """A panel for each promised rate, `draw_promise` of `promise_rows` in it."""
+    alphas = next(iter(tables.values())).alphas
+    n_test = next(iter(tables.values())).n_test
+    with figures.figure() as fig:
+        panels = fig.subplots(1, len(alphas), squeeze=False, sharey=True)[0]
+        for ax, alpha in zip(panels, alphas, strict=True):
+            draw_promise(ax, promise_rows(tables, alpha, halved, n_calibration), alpha, n_test)
+        fig.suptitle(title, x=0.01, ha="left", fontweight="bold")
 
 
 # --- batches ------------------------------------------------------------------------------------

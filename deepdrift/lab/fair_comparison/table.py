@@ -4,8 +4,8 @@ The unit is an image: one that was scored clean and through eleven faults counts
 times. With the placements of DeLong et al. (1988), an average of AUROCs is an average over images
 plus noise; what one image adds to it, over all sets it appears in, is one independent term
 (clusters after Obuchowski, Biometrics 53, 1997). Patches of one photograph count as one too.
-Detectors see the same images, so differences
-come from the covariance of their terms, not from two separate intervals.
+Detectors see the same images, so differences come from the covariance of their terms, not from two
+separate intervals.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from deepdrift.lab.fair_comparison.protocol import KINDS, Scores
 __all__ = ["GROUPS", "Comparison", "groups_of", "load_comparisons", "save_comparisons"]
 
 GROUPS = ("all shifts", *KINDS)
+RENAMED = {"fused (default)": "fused"}  # names of scores in files written before -> today's
 
 
 def groups_of(kinds: Mapping[str, str]) -> dict[str, dict[str, float]]:
@@ -335,7 +336,7 @@ def save_comparisons(path: str | os.PathLike[str], named: Mapping[str, Compariso
 
 
 def load_comparisons(path: str | os.PathLike[str]) -> dict[str, Comparison]:
-    """Inverse of `save_comparisons`."""
+    """Inverse of `save_comparisons`; scores have the names of `RENAMED`, if they are there."""
     named: dict[str, dict[str, object]] = {}
     with np.load(Path(path), allow_pickle=False) as arrays:
         for key in arrays.files:
@@ -345,7 +346,9 @@ def load_comparisons(path: str | os.PathLike[str]) -> dict[str, Comparison]:
                 value = dict(value.tolist())
             elif part == "n_test":
                 value = int(value)
-            elif part in ("detectors", "rows", "measured_rows"):
+            elif part == "detectors":
+                value = tuple(RENAMED.get(name, name) for name in value.tolist())
+            elif part in ("rows", "measured_rows"):
                 value = tuple(value.tolist())
             elif part == "alphas":
                 value = tuple(round(float(a), 6) for a in value)
