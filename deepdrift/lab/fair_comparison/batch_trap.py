@@ -9,6 +9,7 @@ AUROC over images answers "is this image strange?".
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from deepdrift.lab.bench.evaluation import (
     auroc,
 )
 
-__all__ = ["auroc_of_batches", "auroc_of_gap", "batch_means", "predicted_auroc"]
+__all__ = ["auroc_of_batches", "auroc_of_gap", "batch_means", "curves", "predicted_auroc"]
 
 
 def batch_means(scores: Any, size: int, n_batches: int = 400, seed: Seed = 0) -> Array:
@@ -124,3 +125,26 @@ def auroc_of_gap(gap: float, size: int) -> float:
     [0.56, 0.76, 1.0]
     """
     return float(stats.norm.cdf(math.sqrt(size / 2) * gap))
+
+
+def curves(
+    pairs: Mapping[str, tuple[Any, Any]], sizes: Sequence[int]
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """AUROC over batch means for every size, measured and by the formula, score by score.
+
+    Parameters
+    ----------
+    pairs : mapping of str to (normal, shifted)
+        Score -> its values for normal and for shifted images.
+    sizes : sequence of int
+        Images per batch.
+
+    Examples
+    --------
+    >>> measured, predicted = curves({"a": ([-1, 1], [0, 2])}, [1, 4])
+    >>> [round(value, 2) for value in predicted["a"]]
+    [0.76, 0.92]
+    """
+    measured = {k: [float(auroc_of_batches(*pair, n)) for n in sizes] for k, pair in pairs.items()}
+    predicted = {k: [predicted_auroc(*pair, n) for n in sizes] for k, pair in pairs.items()}
+    return measured, predicted

@@ -5,7 +5,28 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from deepdrift.lab.bench.exercise import Check, Exercise, between, near
+from deepdrift.lab.bench.exercise import Check, Exercise, Test, between, near
+
+
+def share(low: float, high: float) -> Test:
+    """Test for a share in ``[low, high]``; in percent it is as good, and is told so.
+
+    Examples
+    --------
+    >>> share(0.29, 0.30)(0.294), share(0.29, 0.30)(29.4), share(0.29, 0.30)(0.5)
+    (True, 'in percent; on the scale from 0 to 1 it is 0.294', False)
+    """
+
+    def test(answer: Any) -> bool | str:
+        value = float(answer)
+        if low <= value <= high:
+            return True
+        if low <= value / 100 <= high:
+            return f"in percent; on the scale from 0 to 1 it is {value / 100:.3g}"
+        return False
+
+    test.wants_number = True  # type: ignore[attr-defined]
+    return test
 
 
 def _enough(lists: Any) -> bool:
@@ -15,18 +36,19 @@ def _enough(lists: Any) -> bool:
 
 
 def _share_above(normal: Any, shifted: Any) -> float:
-    pairs = [(a, b) for a in normal for b in shifted]
+    pairs = [(float(a), float(b)) for a in normal for b in shifted]
     return sum((b > a) + 0.5 * (b == a) for a, b in pairs) / len(pairs)
 
 
 def _gap(normal: Any, shifted: Any) -> float:
-    return sum(shifted) / len(shifted) - sum(normal) / len(normal)
+    a, b = ([float(v) for v in part] for part in (normal, shifted))
+    return sum(b) / len(b) - sum(a) / len(a)
 
 
 EXERCISES = {
     "ex_08_1": Exercise(
         question="Which AUPR does a coin get with 1,000 shifted and 2,400 normal images?",
-        test=near(1000 / 3400, 0.005),
+        test=share(1000 / 3400 - 0.005, 1000 / 3400 + 0.005),
         right="whatever the coin flags, 1,000 of 3,400 images are shifted: a precision of 0.29 at "
         "every recall.",
         hint="a coin flags shifted and normal images alike: which share of its alarms is right?",
@@ -34,20 +56,21 @@ EXERCISES = {
             (near(0.5, 1e-9), "0.5 is the coin's AUROC; its AUPR depends on the set sizes."),
             (near(1000 / 2400, 0.005), "divide by all images, not by the normal ones."),
             (near(0.2, 1e-9), "that is for 600 shifted images; here they are 1,000."),
-            (between(29, 30), "give it as a share from 0 to 1."),
         ),
+        strong_hint="Of 100 images that it flags, as many are shifted as of any 100 of the 3,400.",
     ),
     "ex_08_2": Exercise(
         question="What is the mean of the winners over the sixteen shifts, on the ViT?",
-        test=between(0.905, 0.917),
+        test=share(0.905, 0.917),
         right="no score reaches that: it takes a person who knows the shift before choosing. Rule "
         "2 exists because of this gap.",
-        hint="for each shift take table.ranking(shift)[0], the best there, and average the values.",
+        hint="for each shift take vit.ranking(shift)[0], the best there, and average the values.",
         special_hints=(
             (between(0.885, 0.9), "that is one score for all shifts; take the best of each."),
-            (between(0.94, 0.955), "that is the CNN; use tables['ViT']."),
-            (between(80, 100), "give it as an AUROC from 0 to 1."),
+            (between(0.94, 0.955), "that is the CNN; use vit."),
         ),
+        strong_hint="np.mean([float(vit.ranking(shift)[0][1]) for shift in vit.shifts]) is one "
+        "way to write it.",
     ),
     "ex_08_3": Exercise(
         question="Which two lists have an AUROC below 0.5 and a larger mean of the shifted?",
@@ -66,6 +89,8 @@ EXERCISES = {
                 "too many shifted scores lie above the normal ones: let most of them lie below.",
             ),
         ),
+        strong_hint="Begin with normal = [1, 2, 3, 4, 5] and shifted = [0, 0, 0, 0, x]: how large "
+        "must x be?",
     ),
 }
 

@@ -21,9 +21,9 @@ __all__ = ["ComparisonExplorer"]
 class ComparisonExplorer(Explorer):
     """One score against a rival on one shift: where they rank, how far they differ on same images.
 
-    Left: all scores, best on top, with their intervals. Right: both at every severity, or in
-    every training where the shift has no severity. The sentence has both intervals of the
-    difference, over test images and over trainings. Controls: ``network``, ``shift`` (or a group
+    Left: all scores, best on top, with their intervals. Right: the difference at every severity
+    with its interval, or in every training where the shift has no severity. The sentence has both
+    intervals of the difference, over test images and over trainings. Controls: ``network``, ``shift`` (or a group
     of shifts) and ``rival``, which is any score but the one that is asked about.
 
     Parameters
@@ -109,11 +109,11 @@ class ComparisonExplorer(Explorer):
         words = f"{network}, {self._words(shift)}: {a}; {b}. Difference {said}: {verdict}."
         if self._has_severity(shift):
             ends = [s for s in self._severities if f"{shift} {s}" in table.kinds]
-            parts = (
-                f"{table.difference(method, rival, f'{shift} {s}').value:+.3f} at severity {s}"
+            first, last = (
+                f"{s} {table.difference(method, rival, f'{shift} {s}').value:+.3f}"
                 for s in (ends[0], ends[-1])
             )
-            words += f" It is {', '.join(parts)}."
+            words += f" At severity {first}, at {last}."
         return f"{words} Best: {order[0]}."
 
     def _draw(self, axes: list[Any], network: str, shift: str, rival: str) -> None:
@@ -123,21 +123,21 @@ class ComparisonExplorer(Explorer):
         axes[0].set_title(f"{network}: {self._words(shift)}", fontsize=11)
         if self._has_severity(shift):
             rows = [f"{shift} {s}" for s in self._severities]
-            _draw_lines(axes[1], table, rows, self._severities, chosen)
-            axes[1].set(title="AUROC", xlabel="severity")
+            _draw_severities(axes[1], table, rows, self._severities, chosen)
         else:
             _draw_trainings(axes[1], table, shift, chosen)
-            axes[1].set(title="AUROC", xlabel="training")
+        axes[1].set_title(f"{self._method} minus {rival.split(',')[0]}", fontsize=11)
 
 
 def _draw_standing(ax: Any, table: Comparison, row: str, chosen: Mapping[str, str]) -> None:
     """Every method a line of its own, best on top; the chosen two and the best have names."""
     ranking = table.ranking(row)
     names = [name for name, _ in ranking]
-    for y, (name, e) in enumerate(ranking):
-        colour = chosen.get(name, "#999999")
-        ax.plot([e.low, e.high], [y, y], color=colour, linewidth=2)
-        ax.plot(e.value, y, "o", color=colour, markersize=6 if name in chosen else 3.5)
+    colours = [chosen.get(name, "#999999") for name in names]
+    sizes = [36 if name in chosen else 12 for name in names]
+    found = [e for _, e in ranking]
+    ax.hlines(range(len(names)), [e.low for e in found], [e.high for e in found], colours)
+    ax.scatter([e.value for e in found], range(len(names)), sizes, colours)
     named = [n for n in names if n in chosen or n == names[0]]
     top = len(names)
     places = figures.spread([names.index(n) for n in named], gap=0.14 * top)
@@ -159,31 +159,39 @@ def _draw_standing(ax: Any, table: Comparison, row: str, chosen: Mapping[str, st
     ax.xaxis.set_label_coords(0.33, -0.12)
 
 
-def _draw_lines(
+def _draw_severities(
     ax: Any, table: Comparison, rows: list[str], ticks: list[str], chosen: Mapping[str, str]
 ) -> None:
-    at = range(len(rows))
-    for name, colour in chosen.items():
-        if name not in table.detectors:
-            continue
-        found = [table.auroc(name, row) for row in rows]
-        ax.plot(at, [e.value for e in found], "o-", color=colour, markersize=4)
-        ax.fill_between(at, [e.low for e in found], [e.high for e in found], color=colour,
-                        alpha=0.2, linewidth=0)  # fmt: skip
-    _finish(ax, ticks)
+    """The paired difference at each severity, in the colour of the better one."""
+    rival, method = chosen
+    values = []
+    if {rival, method} <= set(table.detectors):
+        for x, row in enumerate(rows):
+            gap = table.difference(method, rival, row)
+            colour = chosen[method if gap.value > 0 else rival]
+            ax.plot([x, x], [gap.low, gap.high], color=colour, linewidth=3)
+            ax.plot(x, gap.value, "o", color=colour, markersize=7)
+            values += [gap.low, gap.high]
+    _finish(ax, ticks, values)
+    ax.set_xlabel("severity")
 
 
 def _draw_trainings(ax: Any, table: Comparison, row: str, chosen: Mapping[str, str]) -> None:
-    n = len(table.values)
-    for name, colour in chosen.items():
-        if name in table.detectors:
-            ax.plot(range(n), table.by_training(name, row), "o", color=colour, markersize=6)
-    _finish(ax, [str(i + 1) for i in range(n)])
+    """The difference in each training, in the colour of the better one."""
+    rival, method = chosen
+    n, gaps = len(table.values), []
+    if {rival, method} <= set(table.detectors):
+        gaps = (table.by_training(method, row) - table.by_training(rival, row)).tolist()
+        for x, gap in enumerate(gaps):
+            ax.plot(x, gap, "o", color=chosen[method if gap > 0 else rival], markersize=7)
+    _finish(ax, [str(i + 1) for i in range(n)], gaps)
+    ax.set_xlabel("training")
 
 
-def _finish(ax: Any, ticks: list[str]) -> None:
-    ax.axhline(0.5, color=figures.GREY, linestyle=(0, (5, 3)), linewidth=1.2, zorder=0.9)
+def _finish(ax: Any, ticks: list[str], values: list[float]) -> None:
+    reach = 1.15 * max([0.04, *map(abs, values)])
+    ax.axhline(0, color=figures.GREY, linestyle=(0, (5, 3)), linewidth=1.2, zorder=0.9)
     ax.set_xticks(range(len(ticks)), ticks)
     ax.set_xlim(-0.4, len(ticks) - 0.6)
-    ax.set_ylim(-0.03, 1.03)
+    ax.set_ylim(-reach, reach)
     ax.grid(axis="y")

@@ -9,8 +9,9 @@ import numpy as np
 
 from deepdrift.errors import require
 from deepdrift.lab.bench import figures
-from deepdrift.lab.bench.evaluation import Array, Estimate, false_alarm_interval
+from deepdrift.lab.bench.evaluation import Array, Estimate
 from deepdrift.lab.fair_comparison.detectors import DETECTORS, FUSED, GAUSSIANS, INSIDE, PIXELS
+from deepdrift.lab.fair_comparison.measures import promise_rows
 from deepdrift.lab.fair_comparison.table import GROUPS, Comparison
 
 matplotlib = require("matplotlib", "lab")
@@ -136,20 +137,6 @@ def draw_ranking(
     _name_rows(ax, [name for name, _ in ranking])
 
 
-def draw_differences(ax: Any, comparison: Comparison, a: str, rivals: Sequence[str]) -> None:
-    """AUROC of a minus that of each rival in the mean over all shifts, drawn as `draw_ranking`."""
-    rivals = [rival for rival in rivals if rival in comparison.detectors]
-    rivals.sort(key=lambda rival: comparison.difference(a, rival).value)
-    for y, rival in enumerate(rivals):
-        each = comparison.by_training(a) - comparison.by_training(rival)
-        over = comparison.over_trainings(a, rival) if len(each) > 1 else None
-        _two_intervals(ax, y, colour_of(rival), comparison.difference(a, rival), over, each)
-    ax.axvline(0, color=figures.GREY, linestyle=(0, (5, 3)), linewidth=1.2, zorder=0.9)
-    ax.grid(axis="x")
-    ax.set_xlabel("difference of AUROC")
-    _name_rows(ax, rivals)
-
-
 def _two_intervals(
     ax: Any, y: float, colour: str, images: Estimate, over: Estimate | None, each: Array
 ) -> None:
@@ -167,15 +154,6 @@ def rankings(
     """One panel per network: `draw_ranking`; dashed is the coin flip, if it is near."""
     rows = None if names is None else len(names)
     _two_panels(tables, title, lambda ax, name: draw_ranking(ax, tables[name], row, names), rows)
-
-
-def differences(
-    tables: Mapping[str, Comparison], a: str, rivals: Sequence[str], title: str
-) -> None:
-    """One panel per network: `draw_differences`; dashed is a tie."""
-    _two_panels(
-        tables, title, lambda ax, name: draw_differences(ax, tables[name], a, rivals), len(rivals)
-    )
 
 
 # --- beyond the pixels --------------------------------------------------------------------------
@@ -201,12 +179,12 @@ def draw_beyond_pixels(ax: Any, comparison: Comparison) -> None:
 
 
 def _name_first_row(ax: Any, comparison: Comparison) -> None:
-    """Write the two scores above the uppermost row, each over its mark."""
-    ax.set_ylim(ax.get_ylim()[0], -1.5)
+    """Write the two scores at their marks in the uppermost row."""
+    ax.set_ylim(ax.get_ylim()[0], -1.3)
     top = min(comparison.shifts, key=lambda s: comparison.auroc(PIXELS, s).value)
-    for name, colour, side in ((PIXELS, figures.GREY, -1), (INSIDE, figures.VERMILLION, 1)):
-        ax.annotate(name, (comparison.auroc(name, top).value, 0), xytext=(-6 * side, 7),
-                    textcoords="offset points", ha="left", fontsize=9, fontweight="bold",
+    for name, colour, offset in ((PIXELS, figures.GREY, (-4, 8)), (INSIDE, figures.VERMILLION, (9, -3))):
+        ax.annotate(name, (comparison.auroc(name, top).value, 0), xytext=offset,
+                    textcoords="offset points", fontsize=9, fontweight="bold",
                     color=figures.ink(colour))  # fmt: skip
 
 
@@ -225,21 +203,18 @@ def beyond_pixels(tables: Mapping[str, Comparison], title: str) -> None:
 
 
 def draw_promise(
-    ax: Any, rows: Mapping[str, tuple[Array, Array]], alpha: float, n_test: int
+    ax: Any, rows: Mapping[str, tuple[Array, tuple[float, float]]], alpha: float
 ) -> None:
     """Realised false-alarm rates as rings, one row each; bars hold 95 % of a perfect rule's.
 
     Parameters
     ----------
-    rows : mapping of str to (rates, size)
-        Name -> realised rates, and how many calibration images stand behind each threshold.
+    rows : mapping of str to (rates, band)
+        From `deepdrift.lab.fair_comparison.measures.promise_rows`.
     alpha : float
         The promise, dashed.
-    n_test : int
-        Test images behind each rate.
     """
-    for y, (name, (rates, size)) in enumerate(rows.items()):
-        band = false_alarm_interval(int(size), alpha, 0.95, n_test=n_test)
+    for y, (name, (rates, band)) in enumerate(rows.items()):
         colour = figures.VERMILLION if name.startswith("halved") else figures.BLUE
         ax.plot(band, [y, y], color=colour, linewidth=16, alpha=0.25, solid_capstyle="butt")
         rates = np.sort(np.ravel(rates))
@@ -248,47 +223,26 @@ def draw_promise(
                 markeredgecolor=figures.INK, markeredgewidth=0.8)  # fmt: skip
     ax.axvline(alpha, color=figures.BLACK, linestyle=(0, (5, 3)), linewidth=1.2, zorder=0.9)
     figures.percent_axis(ax.xaxis)
-    ax.xaxis.set_major_locator(matplotlib.ticker.MultipleLocator(alpha / 2))
+    ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, steps=[1, 2, 5, 10]))
     ax.set_yticks(range(len(rows)), list(rows), fontsize=10)
     ax.set_ylim(len(rows) - 0.4, -0.6)
     ax.set_xlabel("realised rate")
     ax.set_title(f"promised {100 * alpha:.0f} %", fontsize=11, fontweight="normal")
 
 
-def promise_rows(
-    tables: Mapping[str, Comparison], alpha: float, halved: Sequence[str], n_calibration: int
-) -> dict[str, tuple[Array, int]]:
-    """Rates of the scores that split their calibration images, and of the others, by network.
+def promises(tables: Mapping[str, Comparison], halved: Sequence[str], title: str) -> None:
+    """A panel for each promised rate: `draw_promise` of all scores.
 
     Parameters
     ----------
     halved : sequence of str
         Scores whose threshold comes from one half of the calibration images.
-    n_calibration : int
-        All calibration images.
     """
-    rows = {}
-    for network, table in tables.items():
-        split = np.array([name in halved for name in table.detectors])
-        rates = table.false_alarms[:, table.alphas.index(alpha)]
-        rows[f"halved, {network}"] = rates[:, split], n_calibration // 2
-        rows[f"whole, {network}"] = rates[:, ~split], n_calibration
-    return rows
-
-
-def promises(
-    tables: Mapping[str, Comparison],
-    halved: Sequence[str],
-    title: str,
-    n_calibration: int = 2400,
-) -> None:
-    """A panel for each promised rate, `draw_promise` of `promise_rows` in it."""
     alphas = next(iter(tables.values())).alphas
-    n_test = next(iter(tables.values())).n_test
     with figures.figure() as fig:
         panels = fig.subplots(1, len(alphas), squeeze=False, sharey=True)[0]
         for ax, alpha in zip(panels, alphas, strict=True):
-            draw_promise(ax, promise_rows(tables, alpha, halved, n_calibration), alpha, n_test)
+            draw_promise(ax, promise_rows(tables, alpha, halved), alpha)
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold")
 
 

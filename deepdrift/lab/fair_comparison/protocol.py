@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,7 +29,15 @@ from deepdrift.lab.fair_comparison.detectors import (
     observe,
 )
 
-__all__ = ["HELD_OUT", "KINDS", "Protocol", "Scores", "ShiftedSet", "fashion_protocol"]
+__all__ = [
+    "HELD_OUT",
+    "KINDS",
+    "Protocol",
+    "Scores",
+    "ShiftedSet",
+    "fashion_protocol",
+    "refusal",
+]
 
 HELD_OUT = (5, 8)  # sandal and bag, which the ``-holdout`` networks never saw
 KINDS = ("near", "far", "corruption")
@@ -230,6 +238,21 @@ class Protocol:
             name: {alpha: conformal_threshold(d.normal_scores, alpha) for alpha in self.alphas}
             for name, d in fitted.items()
         }
+
+
+def refusal(shortcut: Callable[[], object]) -> str:
+    """What the rules say to a shortcut; "allowed" if they have nothing against it.
+
+    Examples
+    --------
+    >>> refusal(lambda: 1 + 1)
+    'allowed'
+    """
+    try:
+        shortcut()
+    except EvaluationError as error:
+        return str(error)
+    return "allowed"
 
 
 def fashion_protocol(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
 from deepdrift.lab.bench.evaluation import Estimate
@@ -15,14 +16,13 @@ __all__ = [
     "interval_table",
     "largest_gap",
     "loss_table",
-    "measure_counts",
-    "measure_table",
     "of_family",
     "score_table",
     "span",
     "verdict",
     "winner_counts",
     "winner_table",
+    "wrapped",
 ]
 
 Tables = Mapping[str, Comparison]
@@ -54,6 +54,18 @@ def of_family(*families: str) -> list[str]:
     ['pixel statistics', 'input norm', 'gradient energy', 'random']
     """
     return [name for name, d in DETECTORS.items() if d.family in families]
+
+
+def wrapped(text: str, width: int = 95) -> str:
+    """A long sentence in lines that no page breaks again.
+
+    Examples
+    --------
+    >>> print(wrapped("one two three", width=9))
+    one two
+        three
+    """
+    return textwrap.fill(text, width, subsequent_indent="    ")
 
 
 def largest_gap(live: Scores, stored: Comparison, training: int = 0) -> tuple[int, float]:
@@ -164,30 +176,3 @@ def difference_table(tables: Tables, lines: Iterable[tuple[str, str, str]]) -> T
             words += [str(gap), span(over), verdict(t, a, b, row)]
         rows.append(words)
     return TextTable(header, rows)
-
-
-# --- other measures -----------------------------------------------------------------------------
-
-
-def measure_counts(table: Comparison, a: str, b: str) -> tuple[int, int, int]:
-    """On how many measured rows a has the higher AUROC, the higher AUPR and the lower FPR95.
-
-    All of the first training.
-    """
-    rows = table.measured_rows
-    auroc = sum(table.by_training(a, r)[0] > table.by_training(b, r)[0] for r in rows)
-    aupr = sum(table.aupr(a, r).value > table.aupr(b, r).value for r in rows)
-    fpr = sum(table.fpr95(a, r).value < table.fpr95(b, r).value for r in rows)
-    return int(auroc), aupr, fpr
-
-
-def measure_table(tables: Tables, name: str, rivals: Sequence[str]) -> TextTable:
-    """`measure_counts` of one score against several."""
-    header = ["network", f"{name} against", "higher AUROC", "higher AUPR", "lower FPR95"]
-    rows = [
-        [network, rival, *map(str, measure_counts(t, name, rival))]
-        for network, t in tables.items()
-        for rival in rivals
-    ]
-    n = len(next(iter(tables.values())).measured_rows)
-    return TextTable(header, rows, caption=f"rows of {n}")
