@@ -1,4 +1,4 @@
-"""Pictures of the fair comparison: who wins on which shift, rankings, kept promises, batches."""
+"""Pictures of the fair comparison: rankings, what pixels know, kept promises, batches."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from deepdrift.lab.bench import figures
 from deepdrift.lab.bench.evaluation import Array, Estimate
 from deepdrift.lab.fair_comparison.detectors import DETECTORS, FUSED, GAUSSIANS, INSIDE, PIXELS
 from deepdrift.lab.fair_comparison.measures import promise_rows
-from deepdrift.lab.fair_comparison.table import GROUPS, Comparison
+from deepdrift.lab.fair_comparison.table import Comparison
 
 matplotlib = require("matplotlib", "lab")
 
 FAMILY_COLOURS = {"ours": figures.VERMILLION, "velocity": figures.PURPLE, "trivial": figures.GREY}
 _BOLD = (FUSED, GAUSSIANS, PIXELS)  # what a reader looks for first
 _LINE = 0.205  # inches per detector
-_COLUMNS = dict(zip(GROUPS, ("mean", "near", "far", "sensor"), strict=True))
 
 
 def colour_of(detector: str) -> str:
@@ -51,66 +50,6 @@ def _two_panels(
         for ax, name in zip(panels, tables, strict=True):
             draw(ax, name)
             ax.set_title(name, fontsize=11, fontweight="normal")
-        fig.suptitle(title, x=0.01, ha="left", fontweight="bold")
-
-
-# --- all numbers --------------------------------------------------------------------------------
-
-
-def league_order(tables: Mapping[str, Comparison]) -> list[str]:
-    """All scores, the best mean over the networks first; those that miss in one come last."""
-    names = list(dict.fromkeys(d for table in tables.values() for d in table.detectors))
-
-    def place(name: str) -> tuple[int, float]:
-        found = [t.auroc(name).value for t in tables.values() if name in t.detectors]
-        return len(tables) - len(found), -sum(found) / len(found)
-
-    return sorted(names, key=place)
-
-
-def draw_league(ax: Any, comparison: Comparison, detectors: Sequence[str]) -> None:
-    """Heat map of AUROC in hundredths, scores down, `GROUPS` across; the best of a column bold.
-
-    Scores that do not apply have dashes.
-    """
-    rows = [group for group in GROUPS if group in comparison.rows]
-    table = np.full((len(detectors), len(rows)), np.nan)
-    for i, name in enumerate(detectors):
-        if name in comparison.detectors:
-            table[i] = [100 * comparison.auroc(name, row).value for row in rows]
-    columns = [_COLUMNS[row] for row in rows]
-    figures.draw_heatmap(ax, table, detectors, columns, middle=50, limits=(0, 100), fmt=".0f")
-    best = np.nanargmax(table, axis=0)
-    for text in ax.texts:
-        column, line = (round(v) for v in text.get_position())
-        text.set_fontsize(10.5)
-        if best[column] == line:
-            text.set_fontweight("bold")
-            ax.plot([column - 0.2, column + 0.2], [line + 0.4] * 2, linewidth=1.6,
-                    color=text.get_color())  # fmt: skip
-    ax.set_xticks(range(len(columns)), columns, fontsize=10.5)
-    ax.xaxis.tick_top()
-    _name_rows(ax, detectors, size=10.5)
-
-
-def league(tables: Mapping[str, Comparison], title: str) -> None:
-    """One panel per network: `draw_league` of all scores, in the order of `league_order`.
-
-    Parameters
-    ----------
-    tables : mapping of str to Comparison
-        By network.
-    title : str
-        The finding.
-    """
-    detectors = league_order(tables)
-    with figures.figure(1.25 + 0.215 * len(detectors)) as fig:
-        panels = fig.subplots(1, len(tables), squeeze=False)[0]
-        for k, (ax, (name, table)) in enumerate(zip(panels, tables.items(), strict=True)):
-            draw_league(ax, table, detectors)
-            ax.set_title(name, fontsize=11, fontweight="normal", pad=22)
-            if k:
-                ax.set_yticklabels([])
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold")
 
 
@@ -205,7 +144,7 @@ def beyond_pixels(tables: Mapping[str, Comparison], title: str) -> None:
 def draw_promise(
     ax: Any, rows: Mapping[str, tuple[Array, tuple[float, float]]], alpha: float
 ) -> None:
-    """Realised false-alarm rates as rings, one row each; bars hold 95 % of a perfect rule's.
+    """Realised false-alarm rates as dots, one row each; bars hold 95 % of a perfect rule's.
 
     Parameters
     ----------
@@ -219,8 +158,7 @@ def draw_promise(
         ax.plot(band, [y, y], color=colour, linewidth=16, alpha=0.25, solid_capstyle="butt")
         rates = np.sort(np.ravel(rates))
         heights = y + 0.12 * (np.arange(len(rates)) % 3 - 1)  # side by side, not one on another
-        ax.plot(rates, heights, "o", markersize=4, markerfacecolor="none",
-                markeredgecolor=figures.INK, markeredgewidth=0.8)  # fmt: skip
+        ax.plot(rates, heights, "o", markersize=2.6, color=figures.INK)
     ax.axvline(alpha, color=figures.BLACK, linestyle=(0, (5, 3)), linewidth=1.2, zorder=0.9)
     figures.percent_axis(ax.xaxis)
     ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, steps=[1, 2, 5, 10]))

@@ -117,9 +117,7 @@ def draw_means(ax: Any, gap: float, size: int) -> None:
     """Two normal laws a ``gap`` apart, as means over ``size`` images spread, of height 1."""
     x = np.linspace(-3.2, 3.2 + gap, 601)
     for centre, colour in ((0.0, NORMAL), (gap, STRANGE)):
-        height = np.exp(-0.5 * size * (x - centre) ** 2)
-        ax.fill_between(x, height, color=colour, alpha=0.35, linewidth=0)
-        ax.plot(x, height, color=colour, linewidth=1.8)
+        ax.plot(x, np.exp(-0.5 * size * (x - centre) ** 2), color=colour, linewidth=2.2)
     ax.set_xlim(-2.9, 2.9 + gap)
     ax.set_ylim(0, 1.12)
     ax.set_yticks([])

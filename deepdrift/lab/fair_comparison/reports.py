@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
+from deepdrift.lab.bench import figures
 from deepdrift.lab.bench.evaluation import Estimate
 from deepdrift.lab.fair_comparison.detectors import DETECTORS, FUSED
 from deepdrift.lab.fair_comparison.protocol import Scores
@@ -15,6 +16,8 @@ __all__ = [
     "difference_table",
     "interval_table",
     "largest_gap",
+    "league_order",
+    "league_table",
     "loss_table",
     "of_family",
     "score_table",
@@ -26,6 +29,7 @@ __all__ = [
 ]
 
 Tables = Mapping[str, Comparison]
+COLUMNS = dict(zip(GROUPS, ("mean", "near", "far", "sensor"), strict=True))
 SIDES = ("fused", "its parts", "published and Gaussians", "no network")
 
 
@@ -96,6 +100,41 @@ def winner_table(tables: Tables) -> TextTable:
     """`winner_counts`, a network a row."""
     rows = [[name, *map(str, winner_counts(table).values())] for name, table in tables.items()]
     return TextTable(["shifts won by", *SIDES], rows)
+
+
+def league_order(tables: Tables) -> list[str]:
+    """All scores, the best mean over the networks first; those that miss in one come last."""
+    names = list(dict.fromkeys(d for table in tables.values() for d in table.detectors))
+
+    def place(name: str) -> tuple[int, float]:
+        found = [t.auroc(name).value for t in tables.values() if name in t.detectors]
+        return len(tables) - len(found), -sum(found) / len(found)
+
+    return sorted(names, key=place)
+
+
+def league_table(tables: Tables, caption: str) -> TextTable:
+    """AUROC in hundredths, scores down, groups of shifts across; orange above a coin, purple below.
+
+    The best of a column is bold. Scores that do not apply to a network have dashes there.
+    """
+    colour_map = figures.matplotlib.colormaps["PuOr_r"]
+    names, header, colours, marked = league_order(tables), ["score"], {}, set()
+    rows = [[name] for name in names]
+    for network, t in tables.items():
+        for group in [g for g in GROUPS if g in t.rows]:
+            header.append(f"{network} {COLUMNS[group]}")
+            best = t.ranking(group)[0][0]
+            for i, name in enumerate(names):
+                known = name in t.detectors
+                value = round(100 * t.auroc(name, group).value) if known else None
+                rows[i].append("–" if value is None else str(value))
+                if value is not None:
+                    shade = colour_map(0.5 + 0.8 * (value / 100 - 0.5))
+                    colours[i, len(header) - 1] = figures.matplotlib.colors.to_hex(shade)
+                if name == best:
+                    marked.add((i, len(header) - 1))
+    return TextTable(header, rows, (), caption, colours, frozenset(marked))
 
 
 def loss_table(tables: Tables, name: str, rivals: Sequence[str]) -> TextTable:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 __all__ = ["TextTable"]
 
@@ -24,6 +24,10 @@ class TextTable:
         Rows that begin with one of these are bold.
     caption : str
         A line above the table.
+    colours : mapping of (int, int) to str
+        Row and column -> background of that cell; words are white on dark ones.
+    marked : set of (int, int)
+        Cells in bold.
 
     Examples
     --------
@@ -37,6 +41,8 @@ class TextTable:
     rows: Sequence[Sequence[str]]
     bold: Sequence[str] = ()
     caption: str = ""
+    colours: Mapping[tuple[int, int], str] = field(default_factory=dict)
+    marked: frozenset[tuple[int, int]] = frozenset()
 
     def __post_init__(self) -> None:
         if any(len(row) != len(self.header) for row in self.rows):
@@ -62,14 +68,27 @@ class TextTable:
         parts = ["<table>"]
         if self.caption:
             parts.append(f"<caption>{html.escape(self.caption)}</caption>")
-        parts.append(_line("th", self.header, bold=False))
-        parts += [_line("td", row, bold=row[0] in self.bold) for row in self.rows]
+        parts.append(_line([_cell("th", word) for word in self.header]))
+        for i, row in enumerate(self.rows):
+            bold = row[0] in self.bold
+            parts.append(
+                _line(
+                    _cell("td", word, bold or (i, j) in self.marked, self.colours.get((i, j)))
+                    for j, word in enumerate(row)
+                )
+            )
         return "\n".join([*parts, "</table>"])
 
 
-def _line(tag: str, words: Sequence[str], bold: bool) -> str:
-    start, end = ("<b>", "</b>") if bold else ("", "")
-    cells = (
-        f'<{tag} style="text-align: left">{start}{html.escape(word)}{end}</{tag}>' for word in words
-    )
+def _line(cells: Iterable[str]) -> str:
     return f"<tr>{''.join(cells)}</tr>"
+
+
+def _cell(tag: str, word: str, bold: bool = False, colour: str | None = None) -> str:
+    style = "text-align: left"
+    if colour is not None:
+        red, green, blue = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
+        dark = 0.299 * red + 0.587 * green + 0.114 * blue < 128
+        style += f"; background-color: {colour}; color: {'#ffffff' if dark else '#222222'}"
+    word = html.escape(word)
+    return f'<{tag} style="{style}">{f"<b>{word}</b>" if bold else word}</{tag}>'
