@@ -49,8 +49,7 @@ EXERCISES = {
     "ex_08_1": Exercise(
         question="Which AUPR does a coin get with 1,000 shifted and 2,400 normal images?",
         test=share(1000 / 3400 - 0.005, 1000 / 3400 + 0.005),
-        right="whatever the coin flags, 1,000 of 3,400 images are shifted: a precision of 0.29 at "
-        "every recall.",
+        right="whatever the coin flags, 1,000 of 3,400 images are shifted: a precision of 0.29.",
         hint="a coin flags shifted and normal images alike: which share of its alarms is right?",
         special_hints=(
             (near(0.5, 1e-9), "0.5 is the coin's AUROC; its AUPR depends on the set sizes."),
@@ -62,8 +61,7 @@ EXERCISES = {
     "ex_08_2": Exercise(
         question="What is the mean of the winners over the sixteen shifts, on the ViT?",
         test=share(0.905, 0.917),
-        right="no score reaches that: it takes a person who knows the shift before choosing. Rule "
-        "2 exists because of this gap.",
+        right="no score reaches that: one must know the shift beforehand. Hence rule 2.",
         hint="for each shift take vit.ranking(shift)[0], the best there, and average the values.",
         special_hints=(
             (between(0.885, 0.9), "that is one score for all shifts; take the best of each."),
@@ -75,8 +73,7 @@ EXERCISES = {
     "ex_08_3": Exercise(
         question="Which two lists have an AUROC below 0.5 and a larger mean of the shifted?",
         test=lambda answer: _enough(answer) and _share_above(*answer) < 0.5 and _gap(*answer) > 0,
-        right="most shifted scores lie below the normal ones and a few far above: the mean follows "
-        "the few, the AUROC counts heads. Large batches answer for the mean.",
+        right="the mean follows a few, the AUROC counts heads; large batches answer for the mean.",
         hint="give (normal, shifted), two lists of at least five finite numbers.",
         special_hints=(
             (lambda answer: not _enough(answer), "two lists of at least five finite numbers."),

@@ -164,7 +164,6 @@ def draw_promise(
     ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, steps=[1, 2, 5, 10]))
     ax.set_yticks(range(len(rows)), list(rows), fontsize=10)
     ax.set_ylim(len(rows) - 0.4, -0.6)
-    ax.set_xlabel("realised rate")
     ax.set_title(f"promised {100 * alpha:.0f} %", fontsize=11, fontweight="normal")
 
 
@@ -181,6 +180,7 @@ def promises(tables: Mapping[str, Comparison], halved: Sequence[str], title: str
         panels = fig.subplots(1, len(alphas), squeeze=False, sharey=True)[0]
         for ax, alpha in zip(panels, alphas, strict=True):
             draw_promise(ax, promise_rows(tables, alpha, halved), alpha)
+        panels[len(alphas) // 2].set_xlabel("realised rate of false alarms")
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold")
 
 
@@ -215,5 +215,5 @@ def batch_curves(
         ax.minorticks_off()
         ax.set_xlim(sizes[0] * 0.9, sizes[-1] * 1.08)
         ax.set_ylim(-0.03, 1.03)
-        ax.set(xlabel="images per batch, B", ylabel="AUROC over batch means", title=title)
+        ax.set(xlabel="images per batch, n", ylabel="AUROC over batch means", title=title)
         figures.draw_end_labels(ax, {k: float(v[-1]) for k, v in measured.items()}, colours)

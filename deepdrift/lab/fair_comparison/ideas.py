@@ -142,8 +142,9 @@ def shrinking(gap: float, sizes: Sequence[int], title: str) -> None:
             draw_means(ax, gap, n)
             value = auroc_of_gap(gap, n)
             said = "> 0.99" if value > 0.99 else f"{value:.2f}"
-            ax.set_title(f"mean of n = {n}: AUROC {said}", fontsize=11, fontweight="normal")
-            ax.set_xlabel("score, in spreads of one image")
+            ax.set_title(f"n = {n}: AUROC {said}", fontsize=11, fontweight="normal")
+            ax.set_xticks([-2, 0, 2])
+        panels[len(sizes) // 2].set_xlabel("mean of n scores, in spreads of one image")
         panels[0].annotate("normal", (-1.2, 0.72), ha="right", fontweight="bold",
                            color=figures.ink(NORMAL))  # fmt: skip
         panels[0].annotate("strange", (1.35, 0.72), ha="left", fontweight="bold",
