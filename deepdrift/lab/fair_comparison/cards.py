@@ -79,7 +79,7 @@ CARDS = {
         "last features",
         "‖z − Pz‖, P projects onto the plane of normal z",
         "no",
-        "take it where a plane is the model you believe in",
+        "take it where normal features lie near a plane",
     ),
     "DIME, within": Card(
         "last features",

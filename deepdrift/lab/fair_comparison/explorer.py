@@ -23,8 +23,9 @@ class ComparisonExplorer(Explorer):
 
     Left: all scores, best on top, with their intervals. Right: the difference at every severity
     with its interval, or in every training where the shift has no severity. The sentence has both
-    intervals of the difference, over test images and over trainings. Controls: ``network``, ``shift`` (or a group
-    of shifts) and ``rival``, which is any score but the one that is asked about.
+    intervals of the difference, over test images and over trainings. Controls: ``network``,
+    ``shift`` (or a group of shifts) and ``rival``, which is any score but the one that is asked
+    about.
 
     Parameters
     ----------
@@ -144,9 +145,10 @@ def _draw_standing(ax: Any, table: Comparison, row: str, chosen: Mapping[str, st
     for name, at in zip(named, places, strict=True):
         y, e = names.index(name), dict(ranking)[name]
         colour = chosen.get(name, figures.GREY)
-        words = name.replace(", ", ",\n") if len(name) > 18 else name
+        words = name.replace(", ", ",\n") if len(name) > 14 else name
         ax.annotate(words, (e.value, y), xytext=(1.04, at), textcoords=("data", "data"),
-                    va="center", color=colour, fontweight="bold" if name in chosen else "normal",
+                    va="center", color=colour, fontsize=9.5,
+                    fontweight="bold" if name in chosen else "normal",
                     arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.6},
                     annotation_clip=False)  # fmt: skip
     ax.axvline(0.5, color=figures.GREY, linestyle=(0, (5, 3)), linewidth=1.2, zorder=0.9)

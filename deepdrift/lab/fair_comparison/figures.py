@@ -121,7 +121,10 @@ def _name_first_row(ax: Any, comparison: Comparison) -> None:
     """Write the two scores at their marks in the uppermost row."""
     ax.set_ylim(ax.get_ylim()[0], -1.3)
     top = min(comparison.shifts, key=lambda s: comparison.auroc(PIXELS, s).value)
-    for name, colour, offset in ((PIXELS, figures.GREY, (-4, 8)), (INSIDE, figures.VERMILLION, (9, -3))):
+    for name, colour, offset in (
+        (PIXELS, figures.GREY, (-4, 8)),
+        (INSIDE, figures.VERMILLION, (9, -3)),
+    ):
         ax.annotate(name, (comparison.auroc(name, top).value, 0), xytext=offset,
                     textcoords="offset points", fontsize=9, fontweight="bold",
                     color=figures.ink(colour))  # fmt: skip

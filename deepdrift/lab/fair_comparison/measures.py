@@ -80,15 +80,16 @@ def promise_rows(
     for network, table in tables.items():
         split = np.array([name in halved for name in table.detectors])
         rates = table.false_alarms[:, table.alphas.index(alpha)]
-        for word, which, n in (("halved", split, n_calibration // 2), ("whole", ~split, n_calibration)):
+        for word, which, n in (
+            ("halved", split, n_calibration // 2),
+            ("whole", ~split, n_calibration),
+        ):
             band = false_alarm_interval(n, alpha, 0.95, n_test=table.n_test)
             rows[f"{word}, {network}"] = rates[:, which], band
     return rows
 
 
-def promise_table(
-    tables: Tables, halved: Sequence[str], n_calibration: int = 2400
-) -> TextTable:
+def promise_table(tables: Tables, halved: Sequence[str], n_calibration: int = 2400) -> TextTable:
     """What *fused* kept in every training, and how many rates of all scores left their bands."""
     rows = []
     for alpha in next(iter(tables.values())).alphas:

@@ -74,7 +74,7 @@ def comparison():
                   for name, g in names.items()}  # fmt: skip
         return Comparison.of([Scores(values, {name: {0.05: 1.6} for name in names}, kinds)])
 
-    gains = {"fused (default)": 1.2, "energy": 0.6, "kNN": 0.9}
+    gains = {"fused": 1.2, "energy": 0.6, "kNN": 0.9}
     return ComparisonExplorer({"CNN": table(gains, 0), "ViT": table(gains, 1)})
 
 
@@ -102,9 +102,8 @@ EXPLORERS = {
             ["point", "effects"]),
     "plane": (plane, {"rank": 4, "alpha": 0.1, "distance": "within", "strangers": "moved"},
               {"rank": 6}, ["curves", "scores"]),
-    "comparison": (comparison, {"network": "ViT", "shift": "blur", "severity": "5",
-                                "method": "kNN", "rival": "fused (default)"}, {"severity": "2"},
-                   ["row", "difference"]),
+    "comparison": (comparison, {"network": "ViT", "shift": "blur", "rival": "kNN"},
+                   {"rival": "fused"}, ["difference"]),
     "game": (game, {"choice": "inside"}, {"choice": "gremlins"}, []),
 }  # fmt: skip
 

@@ -387,3 +387,16 @@ def test_names_keep_their_order():
 def test_a_network_without_a_head_is_refused_by_name():
     with pytest.raises(StateError, match="expected a linear layer named head, Sequential has none"):
         observe(torch.nn.Sequential(torch.nn.Linear(2, 2)), torch.zeros(3, 2), ["0"])
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+def test_the_card_says_whether_labels_matter(name):
+    """With one class for all images a score that needs labels fails or changes, others do not."""
+    one_class = torch.zeros_like(FIT.labels)
+    bare = Observed(FIT.images, FIT.states, FIT.features, FIT.logits, one_class)
+    try:
+        found = fit_detectors(NET, bare, CALIBRATION, [name])[name].score(TEST).numpy()
+        same = np.allclose(found, scores(name), rtol=1e-4, atol=1e-5)
+    except Exception:
+        same = False
+    assert same == (DETECTORS[name].card.labels == "no")

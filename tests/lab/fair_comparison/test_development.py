@@ -2,14 +2,19 @@
 
 import pytest
 
+from deepdrift.lab import data
 from deepdrift.lab.fair_comparison.development import (
     BEFORE,
     CHOSEN,
+    FORMER,
     MAIN,
     allowed,
     candidates,
+    change_table,
     load_study,
+    study_table,
 )
+from deepdrift.lab.fair_comparison.table import load_comparisons
 from deepdrift.monitor.scorer import BLOCK_WEIGHTS, N_SMALLEST, SCORES
 
 STUDY = load_study()
@@ -55,3 +60,18 @@ def test_the_rule_asks_for_every_network_and_leaves_gaussians_out():
         for i, new in enumerate(both)
     }
     assert set(allowed(candidates(study))) == {BEFORE, names["good"]}
+
+
+def test_the_tables_show_the_study_and_the_change():
+    found = candidates(STUDY)
+    page = study_table(found)
+    assert len(page.rows) == len(MAIN)
+    assert page.rows[page.column("combination").index("all three, output 3")] == [
+        "all three, output 3", f"{found[CHOSEN].mean:.3f}", f"{found[CHOSEN].flagged:.0%}",
+        *(f"{value:.3f}" for value in found[CHOSEN].new_classes), f"{found[CHOSEN].deep:.3f}",
+    ]  # fmt: skip
+    stored = load_comparisons(data.shipped("comparison.npz"))
+    tables = {"CNN": stored["cnn"], "ViT": stored["vit"]}
+    page = change_table(tables)
+    assert page.rows[2] == ["CNN", "kNN, all shifts", "0.846", str(tables["CNN"].auroc("kNN"))]
+    assert page.column("before")[3] == f"{FORMER['ViT'][0]:.3f}"

@@ -2,7 +2,9 @@
 
 import math
 
+import numpy as np
 import pytest
+import torch
 
 from deepdrift.lab.fair_comparison.exercises import EXERCISES
 
@@ -14,6 +16,12 @@ TURNED = ([1, 2, 3, 4, 5], [0, 0, 0, 0, 100])
     [
         ("ex_08_1", 0.294),
         ("ex_08_1", 1000 / 3400),
+        ("ex_08_1", np.array([0.294])),
+        ("ex_08_1", "0.294"),
+        ("ex_08_2", [0.911]),
+        ("ex_08_2", "about 0.91"),
+        ("ex_08_3", (torch.tensor(TURNED[0]), np.array(TURNED[1], dtype=float))),
+        ("ex_08_3", [list(part) for part in TURNED]),
         ("ex_08_2", 0.911),
         ("ex_08_3", TURNED),
         ("ex_08_3", ([1.0] * 9, [0.0] * 8 + [10.0])),
@@ -29,11 +37,10 @@ def test_right_answers(key, answer):
         ("ex_08_1", 0.5, "the coin's AUROC"),
         ("ex_08_1", 0.417, "divide by all images"),
         ("ex_08_1", 0.2, "for 600 shifted"),
-        ("ex_08_1", 29.4, "a share from 0 to 1"),
         ("ex_08_1", 0.7, "which share of its alarms"),
         ("ex_08_2", 0.892, "one score for all"),
         ("ex_08_2", 0.948, "that is the CNN"),
-        ("ex_08_2", 91.1, "from 0 to 1"),
+        ("ex_08_1", "a third", "give a number"),
         ("ex_08_2", 0.5, "the best there"),
         ("ex_08_3", ([1, 2], [0, 9]), "at least five"),
         ("ex_08_3", ([1] * 5, [0] * 4 + [math.inf]), "finite"),
@@ -62,3 +69,19 @@ def test_the_turned_lists_fool_batches_and_not_images():
 
     assert auroc(*TURNED).value == pytest.approx(0.2)
     assert auroc_of_batches(*TURNED, size=100).value > 0.99
+
+
+@pytest.mark.parametrize(
+    ("key", "answer", "share"),
+    [("ex_08_1", 29.4, "0.294"), ("ex_08_1", "29.4 %", None), ("ex_08_2", 91.1, "0.911")],
+)
+def test_percent_is_as_good_as_a_share(key, answer, share):
+    reply = EXERCISES[key].reply(answer)
+    assert reply.startswith("Right") and (share is None or f"it is {share}" in reply)
+
+
+@pytest.mark.parametrize("key", EXERCISES)
+def test_a_second_wrong_try_gets_a_stronger_hint(key):
+    exercise = EXERCISES[key]
+    assert exercise.strong_hint and exercise.reply(-3, tries=1).endswith(exercise.strong_hint)
+    assert len(f"Right: {exercise.right}") <= 100

@@ -1,4 +1,4 @@
-"""The explorer of the comparison says what the table holds; its pictures; the batch trap."""
+"""The explorer of the comparison says what the table holds; its pictures."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import math
 
 import numpy as np
 import pytest
-from scipy import stats
 
 from deepdrift.lab.bench import figures
 from deepdrift.lab.bench.controls import ExplorerError
-from deepdrift.lab.bench.evaluation import EvaluationError, auroc
+from deepdrift.lab.bench.evaluation import auroc, auroc_difference
 from deepdrift.lab.fair_comparison import figures as pictures
-from deepdrift.lab.fair_comparison.batch_trap import auroc_of_batches, batch_means, predicted_auroc
-from deepdrift.lab.fair_comparison.detectors import DETECTORS
+from deepdrift.lab.fair_comparison import ideas
+from deepdrift.lab.fair_comparison.detectors import DETECTORS, INSIDE, PIXELS
 from deepdrift.lab.fair_comparison.explorer import ComparisonExplorer
+from deepdrift.lab.fair_comparison.measures import promise_rows
 from deepdrift.lab.fair_comparison.protocol import Scores
 from deepdrift.lab.fair_comparison.table import Comparison
 
 KINDS = {"new classes": "near", "digits": "far"}
 KINDS |= {f"{fault} {s}": "corruption" for fault in ("blur", "dead_rows") for s in (1, 3, 5)}
-GAINS = {"fused (default)": 1.2, "energy": 0.6, "kNN": 0.9, "random": 0.0}
+GAINS = {"fused": 1.2, "energy": 0.6, "kNN": 0.9, "random": 0.0}
 
 
 def comparison(gains, seed=0, trainings=2):
@@ -50,42 +50,59 @@ def explorer(**options):
 
 
 @pytest.mark.parametrize(
-    ("choice", "row", "words"),
+    ("choice", "words"),
     [
-        ({"shift": "all shifts"}, "all shifts", "CNN, all shifts: "),
-        ({"shift": "near"}, "near", "CNN, near (new classes): "),
-        ({"shift": "corruption"}, "corruption", "CNN, all corruptions: "),
-        ({"shift": "digits", "severity": "3"}, "digits", "CNN, digits: "),
-        ({"shift": "dead_rows"}, "dead_rows", "CNN, dead rows, mean over severities: "),
-        ({"shift": "blur", "severity": "5"}, "blur 5", "CNN, blur, severity 5: "),
-        ({"shift": "blur", "network": "ViT"}, "blur", "ViT, blur, mean over severities: "),
+        ({"shift": "all shifts"}, "CNN, all shifts: "),
+        ({"shift": "near"}, "CNN, near (new classes): "),
+        ({"shift": "corruption"}, "CNN, all corruptions: "),
+        ({"shift": "digits"}, "CNN, digits: "),
+        ({"shift": "dead_rows"}, "CNN, dead rows, mean over severities: "),
+        ({"shift": "blur", "network": "ViT"}, "ViT, blur, mean over severities: "),
     ],
 )
-def test_the_sentence_states_the_row_of_the_table(choice, row, words):
+def test_the_sentence_states_the_row_of_the_table(choice, words):
     app = explorer().set(**choice)
-    table = TABLES[choice.get("network", "CNN")]
-    assert app.row() == row
+    table, row = TABLES[choice.get("network", "CNN")], choice["shift"]
     order = [name for name, _ in table.ranking(row)]
     parts = [
         f"{name} {table.auroc(name, row)} (number {order.index(name) + 1} of {len(order)})"
-        for name in ("fused (default)", "energy")
+        for name in ("fused", "energy")
     ]
-    gap = table.difference("fused (default)", "energy", row)
+    gap = table.difference("fused", "energy", row)
     assert app.difference() == gap
-    over = table.over_trainings("fused (default)", "energy", row)
+    over = table.over_trainings("fused", "energy", row)
     start = f"{words}{parts[0]}; {parts[1]}. Difference {gap} over images, "
     start += f"[{over.low:.3f}, {over.high:.3f}] over trainings: "
     assert app.summary().startswith(start) and app.summary().endswith(f"Best: {order[0]}.")
 
 
-def test_who_is_better_is_said_from_both_sides_and_a_tie_is_a_tie():
-    app = explorer(method="fused (default)", rival="random")
+def test_a_shift_with_severities_states_the_first_and_the_last():
+    ends = [TABLES["CNN"].difference("fused", "energy", f"blur {s}").value for s in (1, 5)]
+    said = f" At severity 1 {ends[0]:+.3f}, at 5 {ends[1]:+.3f}. Best: "
+    assert said in explorer().summary(shift="blur")
+    assert "severity" not in explorer().summary(shift="digits")
+    assert explorer().difference(5, shift="blur").value == ends[1]
+
+
+def test_who_is_better_is_said_from_both_sides():
+    app = explorer(rival="random")
     assert app.difference().low > 0
-    assert ": fused (default) is surely better." in app.summary()
-    assert ": fused (default) is surely better." in app.set(
-        method="random", rival="fused (default)"
-    ).summary()  # fmt: skip
-    assert ": a tie." in app.set(method="random", rival="random").summary()
+    assert ": fused is surely better." in app.summary()
+    turned = explorer(method="random", rival="fused")
+    assert ": fused is surely better." in turned.summary() and turned.difference().high < 0
+
+
+def test_no_score_is_its_own_rival():
+    for method in ("fused", "kNN"):
+        assert method not in explorer(method=method).rival.options
+    with pytest.raises(ExplorerError, match="rival: expected one of energy, kNN, random, got"):
+        explorer(rival="fused")
+    with pytest.raises(ExplorerError, match="rival: expected one of .*, got 'fused'"):
+        explorer().summary(rival="fused")
+
+
+def test_there_are_few_lists_to_choose_from():
+    assert list(explorer().values) == ["network", "shift", "rival"]
 
 
 def test_a_lead_that_another_training_may_turn_is_called_open():
@@ -102,23 +119,14 @@ def test_a_lead_that_another_training_may_turn_is_called_open():
     assert "trainings" not in alone and ": a is surely better." in alone
 
 
-def test_a_method_that_does_not_apply_is_named_and_nothing_breaks():
+def test_a_score_that_does_not_apply_is_named_and_nothing_breaks():
     app = explorer(rival="kNN").set(network="ViT")
     assert app.summary() == "kNN does not apply to the ViT: its features may be negative."
     assert bytes(app.image.value[:4]) == b"\x89PNG"
     assert "surely better" in app.set(network="CNN", rival="random").summary()
 
 
-@pytest.mark.parametrize(
-    "move",
-    [
-        {"network": "ViT"},
-        {"shift": "digits"},
-        {"severity": "5"},
-        {"method": "random"},
-        {"rival": "kNN"},
-    ],
-)
+@pytest.mark.parametrize("move", [{"network": "ViT"}, {"shift": "digits"}, {"rival": "kNN"}])
 def test_each_control_changes_words_and_picture_and_goes_back(move):
     app = explorer().set(shift="blur")
     start, words, picture = app.values, app.summary(), app.image.value
@@ -129,27 +137,26 @@ def test_each_control_changes_words_and_picture_and_goes_back(move):
     assert (app.set(**start).summary(), app.image.value) == (words, picture)
 
 
+def dots(ax):
+    return [float(line.get_ydata()[0]) for line in ax.get_lines() if len(line.get_ydata()) == 1]
+
+
 def test_a_shift_without_severities_shows_the_trainings():
-    app = explorer().set(shift="digits", method="kNN", rival="random")
-    right = app._axes[1]
-    drawn = [line.get_ydata() for line in right.get_lines() if len(line.get_xdata()) == 2]
-    for name in ("kNN", "random"):
-        expected = TABLES["CNN"].by_training(name, "digits")
-        assert any(np.allclose(y, expected) for y in drawn)
-    assert right.get_xlabel() == "training"
+    app = explorer(method="kNN", rival="random").set(shift="digits")
+    a, b = (TABLES["CNN"].by_training(name, "digits") for name in ("kNN", "random"))
+    assert dots(app._axes[1]) == pytest.approx((a - b).tolist())
+    assert app._axes[1].get_xlabel() == "training"
     assert app.set(shift="blur")._axes[1].get_xlabel() == "severity"
 
 
-def test_severity_lines_are_those_of_the_table():
+def test_the_difference_at_each_severity_is_that_of_the_table():
     app = explorer().set(shift="blur")
-    drawn = [line.get_ydata() for line in app._axes[1].get_lines()]
-    expected = [TABLES["CNN"].auroc("energy", f"blur {s}").value for s in (1, 3, 5)]
-    assert any(len(y) == 3 and np.allclose(y, expected) for y in drawn)
-    assert list(app.severity.options) == ["mean", "1", "3", "5"]
+    expected = [TABLES["CNN"].difference("fused", "energy", f"blur {s}").value for s in (1, 3, 5)]
+    assert dots(app._axes[1]) == pytest.approx(expected)
     assert [t.get_text() for t in app._axes[1].get_xticklabels()] == ["1", "3", "5"]
 
 
-@pytest.mark.parametrize("name", sorted(DETECTORS, key=len)[-4:])
+@pytest.mark.parametrize("name", [name for name in DETECTORS if len(name) > 11])
 def test_names_stay_left_of_the_other_panel(name):
     table = comparison({name: 1.5} | GAINS, trainings=2)
     app = ComparisonExplorer({"net": table}, method=name, rival="random")
@@ -162,8 +169,10 @@ def test_names_stay_left_of_the_other_panel(name):
 def test_what_cannot_be_explored():
     with pytest.raises(ExplorerError, match="at least one comparison"):
         ComparisonExplorer({})
-    with pytest.raises(ExplorerError, match="method: expected one of .*, got 'enrgy'"):
+    with pytest.raises(ExplorerError, match="rival: expected one of .*, got 'enrgy'"):
         explorer(rival="enrgy")
+    with pytest.raises(ExplorerError, match="method: expected one of .*, got 'enrgy'"):
+        explorer(method="enrgy")
     values = {"a": {"test": np.arange(9.0), "digits": np.arange(9.0)}}
     other = Comparison.of([Scores(values, {"a": {0.05: 1.0}}, {"digits": "far"})])
     with pytest.raises(ExplorerError, match="the same shifts in every table"):
@@ -185,29 +194,6 @@ def drawn():
     pyplot.close("all")
 
 
-def texts(ax):
-    return {tuple(map(round, t.get_position())): t.get_text() for t in ax.texts}
-
-
-def test_heatmap_prints_every_auroc_and_dashes_where_none_applies(drawn):
-    rows = ["new classes", "blur", "dead_rows"]
-    pictures.comparison_heatmap(TABLES, rows, "finding")
-    (figure,) = drawn()
-    cnn, vit = figure.axes
-    order = ["fused (default)", "energy", "kNN", "random"]  # that of the tables
-    assert [t.get_text() for t in cnn.get_yticklabels()] == order
-    for ax, table in ((cnn, TABLES["CNN"]), (vit, TABLES["ViT"])):
-        for i, name in enumerate(order):
-            for j, row in enumerate(rows):
-                known = name in table.detectors
-                value = f"{100 * table.auroc(name, row).value:.0f}" if known else "–"
-                assert texts(ax)[j, i] == value
-    best = [TABLES["CNN"].ranking(row)[0][0] for row in rows]
-    bold = {round(t.get_position()[0]): order[round(t.get_position()[1])]
-            for t in cnn.texts if t.get_fontweight() == "bold"}  # fmt: skip
-    assert [bold[j] for j in range(3)] == best
-
-
 def test_ranking_draws_intervals_and_every_training(drawn):
     pictures.rankings(TABLES, "blur", "finding")
     (figure,) = drawn()
@@ -222,44 +208,65 @@ def test_ranking_draws_intervals_and_every_training(drawn):
             assert [over.low, over.high] in lines
 
 
-def test_differences_draw_both_intervals_largest_loss_first(drawn):
-    pictures.differences(TABLES, "fused (default)", ["energy", "kNN", "random"], "finding")
+def test_ranking_of_some_names_only(drawn):
+    pictures.rankings(TABLES, "blur", "finding", ["kNN", "fused"])
     (figure,) = drawn()
-    for ax, table in zip(figure.axes, TABLES.values(), strict=True):
-        names = [t.get_text() for t in ax.get_yticklabels()]
-        gaps = [table.difference("fused (default)", name) for name in names]
-        assert set(names) == set(table.detectors) - {"fused (default)"}
-        assert [e.value for e in gaps] == sorted(e.value for e in gaps)
-        lines = [np.asarray(line.get_xdata(), float).tolist() for line in ax.get_lines()]
-        for name, gap in zip(names, gaps, strict=True):
-            over = table.over_trainings("fused (default)", name)
-            assert [gap.low, gap.high] in lines and [over.low, over.high] in lines
+    assert [len(ax.get_yticklabels()) for ax in figure.axes] == [2, 1]  # no kNN on the ViT
 
 
 def test_beyond_pixels_orders_shifts_by_what_pixels_know(drawn):
-    gains = {pictures.PIXELS: 0.5, pictures.INSIDE: 1.0}
+    gains = {PIXELS: 0.5, INSIDE: 1.0}
     table = comparison(gains)
     pictures.beyond_pixels({"CNN": table, "ViT": table}, "finding")
     (figure,) = drawn()
     for ax in figure.axes:
         names = [t.get_text().replace(" ", "_") for t in ax.get_yticklabels()]
         shifts = [s if s in table.shifts else s.replace("_", " ") for s in names]
-        known = [table.auroc(pictures.PIXELS, s).value for s in shifts]
+        known = [table.auroc(PIXELS, s).value for s in shifts]
         assert known == sorted(known)
         dots = [line.get_xdata()[0] for line in ax.get_lines() if len(line.get_xdata()) == 1]
         for s in shifts:
-            assert table.auroc(pictures.INSIDE, s).value in dots
+            assert table.auroc(INSIDE, s).value in dots
 
 
-def test_kept_rates_draw_rates_and_bands(drawn):
-    bands = {name: (0.02 + 0.001 * i, 0.08) for i, name in enumerate(GAINS)}
-    pictures.kept_rates(TABLES, 0.05, bands, "finding")
+def test_promises_draw_every_rate_and_the_bands(drawn):
+    pictures.promises(TABLES, ["fused"], "finding")
     (figure,) = drawn()
-    for ax, table in zip(figure.axes, TABLES.values(), strict=True):
-        lines = [np.asarray(line.get_xdata(), float).tolist() for line in ax.get_lines()]
-        for d, name in enumerate(table.detectors):
-            assert table.false_alarms[:, 0, d].tolist() in lines
-            assert list(bands[name]) in lines
+    (ax,) = figure.axes
+    lines = [np.sort(np.asarray(line.get_xdata(), float)).tolist() for line in ax.get_lines()]
+    for rates, band in promise_rows(TABLES, 0.05, ["fused"]).values():
+        assert np.sort(rates.ravel()).tolist() in lines and list(band) in lines
+    assert [t.get_text() for t in ax.get_yticklabels()] == list(promise_rows(TABLES, 0.05, []))
+
+
+def test_two_rankings_count_the_pairs_in_order(drawn):
+    a, b = ([1, 2, 3, 4, 6], [5, 7, 8]), ([2, 1, 3, 5, 7], [4, 6, 8])
+    gap = auroc_difference(*a, *b)
+    ideas.paired(a, b, {"x": auroc(*a), "y": auroc(*b)}, gap, "finding", width=1.5)
+    (figure,) = drawn()
+    left, above, below = figure.axes
+    words = [t.get_text() for t in left.get_xticklabels()]
+    assert words == ["score A\n14 of 15 pairs", "score B\n12 of 15 pairs"]
+    images = [line.get_ydata() for line in left.get_lines()]
+    assert sorted(y[0] for y in images) == sorted(y[1] for y in images) == list(range(8))
+    assert images[0].tolist() == [0, 1] and images[7].tolist() == [7, 7]
+    width = [np.ptp(ax.get_xlim()) for ax in (above, below)]
+    assert width == pytest.approx([1.5, 1.5])
+    assert [gap.low, gap.high] in [list(line.get_xdata()) for line in below.get_lines()]
+
+
+def test_means_keep_their_gap_and_lose_their_spread(drawn):
+    ideas.shrinking(0.2, [1, 25, 400], "finding")
+    (figure,) = drawn()
+    for ax, n in zip(figure.axes, (1, 25, 400), strict=True):
+        for line, centre in zip(ax.get_lines(), (0.0, 0.2), strict=True):
+            x, y = line.get_data()
+            weights = y / y.sum()
+            assert (weights * x).sum() == pytest.approx(centre, abs=0.02)
+            spread = np.sqrt((weights * (x - centre) ** 2).sum())
+            assert spread == pytest.approx(1 / math.sqrt(n), rel=0.03)
+    said = [ax.get_title(loc="left") for ax in figure.axes]
+    assert said == ["n = 1: AUROC 0.56", "n = 25: AUROC 0.76", "n = 400: AUROC > 0.99"]
 
 
 def test_batch_curves_draw_measured_dots_on_predicted_lines(drawn):
@@ -272,10 +279,8 @@ def test_batch_curves_draw_measured_dots_on_predicted_lines(drawn):
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda t: pictures.comparison_heatmap(t, ["new classes", "blur", "dead_rows"], "finding"),
         lambda t: pictures.rankings(t, "all shifts", "finding"),
-        lambda t: pictures.kept_rates(t, 0.05, {}, "finding"),
-        lambda t: pictures.differences(t, "fused (default)", list(DETECTORS)[1:], "finding"),
+        lambda t: pictures.promises(t, ["fused"], "finding"),
         lambda t: pictures.beyond_pixels(t, "finding"),
     ],
 )
@@ -299,51 +304,3 @@ def test_families_have_colours():
     assert pictures.colour_of("innovation") == figures.VERMILLION
     assert pictures.colour_of("energy") == pictures.colour_of("a stranger") == figures.BLUE
     assert pictures.colour_of("random") == figures.GREY
-
-
-# ---- the batch trap ----
-
-
-def test_batch_means_are_means_of_drawn_scores():
-    scores = np.array([0.0, 1.0, 10.0])
-    found = batch_means(scores, size=2, n_batches=500, seed=3)
-    assert set(found) == {0.0, 0.5, 1.0, 5.0, 5.5, 10.0}
-    assert found.mean() == pytest.approx(scores.mean(), abs=4 * scores.std() / math.sqrt(1000))
-    np.testing.assert_array_equal(found, batch_means(scores, 2, 500, seed=3))
-
-
-def test_normal_scores_follow_the_formula():
-    rng = np.random.default_rng(0)
-    normal, shifted = rng.normal(size=4000), rng.normal(0.25, 2.0, size=4000)
-    for size in (1, 10, 100):
-        law = stats.norm.cdf(math.sqrt(size) * 0.25 / math.sqrt(1 + 4))
-        assert predicted_auroc(normal, shifted, size) == pytest.approx(law, abs=0.06)
-        found = auroc_of_batches(normal, shifted, size, n_batches=3000)
-        assert found.value == pytest.approx(predicted_auroc(normal, shifted, size), abs=0.025)
-
-
-def test_weak_becomes_perfect_and_wrong_becomes_perfectly_wrong():
-    rng = np.random.default_rng(1)
-    normal, shifted = rng.normal(size=3000), rng.normal(0.3, size=3000)
-    assert auroc(normal, shifted).value < 0.62
-    assert auroc_of_batches(normal, shifted, 200).value > 0.99
-    assert auroc_of_batches(-normal, -shifted, 200).value < 0.01
-
-
-def test_a_batch_of_one_is_an_image():
-    rng = np.random.default_rng(2)
-    normal, shifted = rng.normal(size=500), rng.normal(1.0, size=500)
-    one = auroc_of_batches(normal, shifted, 1, n_batches=5000)
-    assert one.value == pytest.approx(auroc(normal, shifted).value, abs=0.015)
-
-
-def test_bad_input_of_the_trap():
-    with pytest.raises(EvaluationError, match="a mean needs finite scores"):
-        batch_means([1.0, math.inf], 2)
-    with pytest.raises(EvaluationError, match="NaN"):
-        batch_means([1.0, math.nan], 2)
-    with pytest.raises(EvaluationError, match="expected at least 1 each, got 0"):
-        batch_means([1.0], 0)
-    for pair in (([1.0, 1.0], [1.0, 1.0]), ([0.0, 1.0], [0.0, math.inf])):
-        with pytest.raises(EvaluationError, match="finite scores that are not all equal"):
-            predicted_auroc(*pair, 5)

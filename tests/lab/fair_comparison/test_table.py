@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from deepdrift.lab import data
 from deepdrift.lab.bench import evaluation as ev
 from deepdrift.lab.bench.evaluation import EvaluationError
+from deepdrift.lab.fair_comparison.detectors import DETECTORS
 from deepdrift.lab.fair_comparison.protocol import Scores
 from deepdrift.lab.fair_comparison.table import (
     GROUPS,
+    RENAMED,
     Comparison,
     groups_of,
     load_comparisons,
@@ -251,6 +254,21 @@ def test_a_table_survives_the_file_to_float32(tmp_path):
     assert (a.value, a.low, a.high) == pytest.approx((b.value, b.low, b.high), abs=1e-6)
     same = found["cnn"].difference("good", "good")
     assert (same.value, same.low, same.high) == (0, 0, 0)
+
+
+def test_old_files_are_read_with_todays_names(tmp_path):
+    path = tmp_path / "table.npz"
+    names = ("fused (default)", "fused, without input", "energy")
+    save_comparisons(path, {"cnn": Comparison.of([run(names=names)])})
+    found = load_comparisons(path)["cnn"]
+    assert found.detectors == ("fused", "fused, without input", "energy")
+    assert set(RENAMED.values()) <= set(DETECTORS) and not set(RENAMED) & set(DETECTORS)
+
+
+def test_the_shipped_file_has_the_scores_of_the_registry():
+    for found in load_comparisons(data.shipped("comparison.npz")).values():
+        assert set(DETECTORS) - set(found.detectors) <= {"ASH-S", "SCALE"}
+        assert set(found.detectors) <= set(DETECTORS)
 
 
 # ---- bad input ----
