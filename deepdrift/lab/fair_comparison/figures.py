@@ -98,12 +98,8 @@ def rankings(
 # --- beyond the pixels --------------------------------------------------------------------------
 
 
-def draw_beyond_pixels(ax: Any, comparison: Comparison) -> None:
-    """Each shift: AUROC of the pixels alone (grey square) and of the network alone (dot).
-
-    Shifts are ordered by what the pixels know, least on top.
-    """
-    shifts = sorted(comparison.shifts, key=lambda s: comparison.auroc(PIXELS, s).value)
+def draw_beyond_pixels(ax: Any, comparison: Comparison, shifts: Sequence[str]) -> None:
+    """Each shift: AUROC of the pixels alone (grey square) and of the network alone (dot)."""
     for y, shift in enumerate(shifts):
         pixels, inside = (comparison.auroc(name, shift).value for name in (PIXELS, INSIDE))
         ax.plot([pixels, inside], [y, y], color="#bbbbbb", linewidth=1.2, zorder=1)
@@ -117,10 +113,9 @@ def draw_beyond_pixels(ax: Any, comparison: Comparison) -> None:
     ax.spines["left"].set_visible(False)
 
 
-def _name_first_row(ax: Any, comparison: Comparison) -> None:
+def _name_first_row(ax: Any, comparison: Comparison, top: str) -> None:
     """Write the two scores at their marks in the uppermost row."""
     ax.set_ylim(ax.get_ylim()[0], -1.3)
-    top = min(comparison.shifts, key=lambda s: comparison.auroc(PIXELS, s).value)
     for name, colour, offset in (
         (PIXELS, figures.GREY, (-4, 8)),
         (INSIDE, figures.VERMILLION, (9, -3)),
@@ -131,14 +126,20 @@ def _name_first_row(ax: Any, comparison: Comparison) -> None:
 
 
 def beyond_pixels(tables: Mapping[str, Comparison], title: str) -> None:
-    """One panel per network: `draw_beyond_pixels`."""
-    n = max(len(table.shifts) for table in tables.values())
+    """One panel per network: `draw_beyond_pixels`, in the order of what the pixels know.
+
+    Least on top; the order is that of the first network for all.
+    """
+    first = next(iter(tables.values()))
+    shifts = sorted(first.shifts, key=lambda s: first.auroc(PIXELS, s).value)
 
     def draw(ax: Any, name: str) -> None:
-        draw_beyond_pixels(ax, tables[name])
-        _name_first_row(ax, tables[name])
+        draw_beyond_pixels(ax, tables[name], shifts)
+        if name != next(iter(tables)):
+            ax.set_yticklabels([])
+        _name_first_row(ax, tables[name], shifts[0])
 
-    _two_panels(tables, title, draw, n)
+    _two_panels(tables, title, draw, len(shifts))
 
 
 # --- promises -----------------------------------------------------------------------------------

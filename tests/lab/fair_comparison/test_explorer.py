@@ -216,14 +216,19 @@ def test_ranking_of_some_names_only(drawn):
 
 def test_beyond_pixels_orders_shifts_by_what_pixels_know(drawn):
     gains = {PIXELS: 0.5, INSIDE: 1.0}
-    table = comparison(gains)
-    pictures.beyond_pixels({"CNN": table, "ViT": table}, "finding")
+    first, second = comparison(gains), comparison(gains, seed=5)
+    pictures.beyond_pixels({"CNN": first, "ViT": second}, "finding")
     (figure,) = drawn()
-    for ax in figure.axes:
-        names = [t.get_text().replace(" ", "_") for t in ax.get_yticklabels()]
-        shifts = [s if s in table.shifts else s.replace("_", " ") for s in names]
-        known = [table.auroc(PIXELS, s).value for s in shifts]
-        assert known == sorted(known)
+    names = [t.get_text().replace(" ", "_") for t in figure.axes[0].get_yticklabels()]
+    shifts = [s if s in first.shifts else s.replace("_", " ") for s in names]
+    known = [first.auroc(PIXELS, s).value for s in shifts]
+    assert known == sorted(known) and set(shifts) == set(first.shifts)
+    for ax, table in zip(figure.axes, (first, second), strict=True):
+        rows = {line.get_ydata()[0]: line.get_xdata() for line in ax.get_lines()
+                if len(line.get_xdata()) == 2}  # fmt: skip
+        for y, shift in enumerate(shifts):
+            pair = [table.auroc(name, shift).value for name in (PIXELS, INSIDE)]
+            assert list(rows[y]) == pytest.approx(pair)
         dots = [line.get_xdata()[0] for line in ax.get_lines() if len(line.get_xdata()) == 1]
         for s in shifts:
             assert table.auroc(INSIDE, s).value in dots
