@@ -23,7 +23,7 @@ class Card:
     formula : str
         In one line, larger = more unusual.
     labels : {"yes", "no", "if any"}
-        Whether the normal images must have class labels.
+        Whether the normal images must have class labels; "if any": it uses them if they have.
     advice : str
         What a practitioner should do with it.
     """
@@ -38,32 +38,32 @@ CARDS = {
     "fused": Card(
         "all layers, logits, image",
         "Σ w · (−2 ln p) over five blocks: innovation 1, distance 1, relative 1, output 3, input 2",
-        "yes",
+        "if any",
         "start here: it is the default",
     ),
     "fused, without input": Card(
         "all layers, logits",
         "as fused, without the input block",
-        "yes",
+        "if any",
         "take it where inputs have no pixels, such as tokens",
     ),
     "fused, layers only": Card(
         "all layers",
         "as fused, with its three blocks of layers",
-        "yes",
+        "if any",
         "take it where there are no logits",
     ),
     "innovation": Card(
         "all layers",
         "(zₗ − ẑₗ)ᵀ C⁻¹ (zₗ − ẑₗ), ẑₗ predicted from the layer before; two smallest p",
         "no",
-        "take it where there are no labels",
+        "take it to see at which step a fault begins",
     ),
     "layer distance": Card(
         "all layers",
         "min over classes (zₗ − μ)ᵀ Σ⁻¹ (zₗ − μ); two smallest p",
         "if any",
-        "take it for one layer at a time",
+        "take it to see which layer is off",
     ),
     "velocity, peak": Card(
         "all layers",
@@ -108,7 +108,7 @@ CARDS = {
         "last features",
         "Mahalanobis − (z − μ₀)ᵀ Σ₀⁻¹ (z − μ₀), with all images as one class",
         "yes",
-        "try it for new classes",
+        "try it for new classes of a CNN",
     ),
     "GMM": Card(
         "last features",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -61,7 +62,7 @@ def of_family(*families: str) -> list[str]:
 
 
 def wrapped(text: str, width: int = 95) -> str:
-    """A long sentence in lines that no page breaks again.
+    """A long sentence in lines that no page breaks again; no line ends inside an interval.
 
     Examples
     --------
@@ -69,7 +70,8 @@ def wrapped(text: str, width: int = 95) -> str:
     one two
         three
     """
-    return textwrap.fill(text, width, subsequent_indent="    ")
+    kept = re.sub(r"\[[^]]*\]", lambda found: found.group().replace(" ", "\xa0"), text)
+    return textwrap.fill(kept, width, subsequent_indent="    ").replace("\xa0", " ")
 
 
 def largest_gap(live: Scores, stored: Comparison, training: int = 0) -> tuple[int, float]:

@@ -68,27 +68,36 @@ class TextTable:
         parts = ["<table>"]
         if self.caption:
             parts.append(f"<caption>{html.escape(self.caption)}</caption>")
-        parts.append(_line([_cell("th", word) for word in self.header]))
+        left = [not all(map(_is_number, column)) for column in zip(*self.rows, strict=True)]
+        parts.append(_line(map(_cell, ["th"] * len(left), self.header, left)))
         for i, row in enumerate(self.rows):
             bold = row[0] in self.bold
             parts.append(
                 _line(
-                    _cell("td", word, bold or (i, j) in self.marked, self.colours.get((i, j)))
+                    _cell(
+                        "td", word, left[j], bold or (i, j) in self.marked, self.colours.get((i, j))
+                    )
                     for j, word in enumerate(row)
                 )
             )
         return "\n".join([*parts, "</table>"])
 
 
+def _is_number(word: str) -> bool:
+    """Whether a word stands at the right of its column, as notebooks align by themselves."""
+    return word[:1].isdigit() or word[:1] in {"-", "[", "±", "–"}
+
+
 def _line(cells: Iterable[str]) -> str:
     return f"<tr>{''.join(cells)}</tr>"
 
 
-def _cell(tag: str, word: str, bold: bool = False, colour: str | None = None) -> str:
-    style = "text-align: left"
+def _cell(tag: str, word: str, left: bool, bold: bool = False, colour: str | None = None) -> str:
+    style = ["text-align: left"] if left else []
     if colour is not None:
         red, green, blue = (int(colour[k : k + 2], 16) for k in (1, 3, 5))
         dark = 0.299 * red + 0.587 * green + 0.114 * blue < 128
-        style += f"; background-color: {colour}; color: {'#ffffff' if dark else '#222222'}"
+        style.append(f"background-color: {colour}; color: {'#fff' if dark else '#222'}")
+    look = f' style="{"; ".join(style)}"' if style else ""
     word = html.escape(word)
-    return f'<{tag} style="{style}">{f"<b>{word}</b>" if bold else word}</{tag}>'
+    return f"<{tag}{look}>{f'<b>{word}</b>' if bold else word}</{tag}>"

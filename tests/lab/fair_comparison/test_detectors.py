@@ -390,6 +390,18 @@ def test_a_network_without_a_head_is_refused_by_name():
 
 
 @pytest.mark.parametrize("name", DETECTORS)
+def test_the_card_says_whether_labels_must_be_there(name):
+    bare = Observed(FIT.images, FIT.states, FIT.features, FIT.logits)
+    try:
+        DETECTORS[name].fit(bare, CALIBRATION, NET.head)
+        works = True
+    except Exception:
+        works = False
+    if DETECTORS[name].card.labels != "no":  # the package asks for labels also where it needs none
+        assert works == (DETECTORS[name].card.labels == "if any")
+
+
+@pytest.mark.parametrize("name", DETECTORS)
 def test_the_card_says_whether_labels_matter(name):
     """With one class for all images a score that needs labels fails or changes, others do not."""
     one_class = torch.zeros_like(FIT.labels)

@@ -169,12 +169,18 @@ def test_a_table_in_words_and_in_html():
     assert repr(page) == "above\na    b\nx<y  1\nz    2"
     html = page._repr_html_()
     assert "<caption>above</caption>" in html and "x&lt;y" in html and "<b>2</b>" in html
-    assert 'background-color: #000000; color: #ffffff">1<' in html
+    assert 'background-color: #000000; color: #fff">1<' in html
+    assert '<td style="text-align: left">x&lt;y</td>' in html and "<td><b>2</b></td>" in html
     assert html.count("<tr>") == 3 and page.column("b") == ["1", "2"]
     wide = TextTable(["a" * 60, "b" * 60], [["x", "y"]])
     assert repr(wide) == f"table of 1 rows: {'a' * 60} | {'b' * 60}"
     with pytest.raises(ValueError, match="expected 2 words in each"):
         TextTable(["a", "b"], [["x"]])
+
+
+def test_long_sentences_break_outside_of_intervals():
+    text = "energy 0.750 [0.745, 0.755] is better"
+    assert reports.wrapped(text, 24) == "energy 0.750\n    [0.745, 0.755] is\n    better"
 
 
 def test_refusals_are_words_and_other_errors_are_errors():
