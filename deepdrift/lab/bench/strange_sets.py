@@ -40,6 +40,7 @@ class StrangeSets:
     calibration: ImageSet
     faulty: Tensor  # the garments that the camera faults are applied to
     spare: ImageSet  # further normal images that nothing else uses
+    unseen: ImageSet  # all normal images outside of fit and calibration, these among them
 
     @property
     def strange(self) -> list[str]:
@@ -52,7 +53,7 @@ class StrangeSets:
         return {"fit": self.fit.images, "calibration": self.calibration.images, **self.images}
 
 
-def strange_sets(severity: int = 3) -> StrangeSets:
+def strange_sets(severity: int = 3, n_fit: int = 2000, n_calibration: int = 1000) -> StrangeSets:
     """The fifteen sets: 500 images each (sandals, bags: 600), beside 1,000 normal ones."""
     clothing = data.load().without(HELD_OUT)
     faulty = clothing.test[1000:1500].images
@@ -64,10 +65,11 @@ def strange_sets(severity: int = 3) -> StrangeSets:
     ordered = {name: images[name] for names in GROUPS.values() for name in names}
     return StrangeSets(
         {NORMAL: clothing.test[:1000].images, **ordered},
-        clothing.fit[:2000],
-        clothing.calibration[:1000],
+        clothing.fit[:n_fit],
+        clothing.calibration[:n_calibration],
         faulty,
         clothing.test[1500:],
+        clothing.test,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from deepdrift.baselines.plane import choose_rank
-from deepdrift.lab.bench.exercise import Check, Exercise, between
+from deepdrift.lab.bench.exercise import Check, Exercise, between, percent
 from deepdrift.lab.dime.rank_mutants import survivors
 
 
@@ -44,18 +44,20 @@ EXERCISES = {
             ),
             (lambda answer: answer[0] < 0, "a distance is never negative."),
         ),
+        strong_hint="Minus the mean it is (4.6, 2.2): 5 along the line, 1 across.",
     ),
     "ex_07_2": Exercise(
         question="Which false-alarm rate does a plane of 70 images give that calibrates itself?",
-        test=between(0.7, 0.95),
+        test=percent(70, 95),
         right="a plane of 27 directions laid through 70 images lies close to these 70: new images "
         "are nearly twice as far away. Calibrate on images the plane never saw.",
-        hint="change 200 to 70 in both places it counts: fit and calibration are one call.",
+        hint="change 200 to 70: fit and calibration are one call.",
         special_hints=(
             (between(0.3, 0.5), "that is with 200 images."),
-            (between(70, 95), "give it as a rate from 0 to 1."),
+            (between(30, 50), "that is with 200 images."),
             (between(0.0, 0.1), "that is the promise; change one number and run the cell."),
         ),
+        strong_hint='experiment.held_out_or_own(vit, ..., 70, 0.05)["its own"].',
     ),
     "ex_07_3": Exercise(
         question="Which shares and wanted share are too much for all four mutants?",
@@ -81,6 +83,7 @@ EXERCISES = {
                 "let the shares fall off steeply, so that their roots tell another story.",
             ),
         ),
+        strong_hint="Begin with 0.5 and 0.25 and want 0.75; let small ones fill the rest.",
     ),
 }
 

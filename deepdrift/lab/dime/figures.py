@@ -85,3 +85,58 @@ def plane_by_hand(x: Any, queries: Mapping[str, Sequence[float]], dime: DIME, ti
                         color=figures.VERMILLION, fontweight="bold")  # fmt: skip
         ax.set_aspect("equal", adjustable="datalim")
         ax.set(xlabel="feature 1", ylabel="feature 2", title=title)
+
+
+def draw_choices(
+    ax: Any, shares: Sequence[float], wanted: float, choices: Mapping[str, int]
+) -> None:
+    """Cumulative share of the variance against the rank, and the ranks that functions choose."""
+    total = np.cumsum(np.asarray(shares, dtype=float))
+    ranks = np.arange(1, len(total) + 1)
+    ax.bar(ranks, total, width=0.62, color="#cfdfea")
+    ax.axhline(wanted, color=figures.BLACK, linestyle=(0, (5, 3)), linewidth=1.4)
+    ax.annotate(f"wanted {wanted:g}", (len(total) + 0.45, wanted), xytext=(0, 4), ha="right",
+                textcoords="offset points", fontsize=9.5)  # fmt: skip
+    levels: dict[int, int] = {}
+    for name, rank in choices.items():
+        level = levels.get(rank, 0)
+        levels[rank] = level + 1
+        right = name == "right"
+        colour = figures.BLUE if right else figures.VERMILLION
+        ax.annotate(name, (rank, 0.04 + 0.13 * level), ha="center", fontsize=9.5,
+                    fontweight="bold", color=figures.ink(colour))  # fmt: skip
+    ax.set_xticks(ranks)
+    ax.set(xlabel="rank", ylabel="share of the variance", ylim=(0, 1.08))
+
+
+def draw_kills(ax: Any, alive: Mapping[str, Sequence[str]], mutants: Sequence[str]) -> None:
+    """Which test (rows) lets which mutant (columns) live: a word in each cell."""
+    for y, living in enumerate(alive.values()):
+        for x, name in enumerate(mutants):
+            lives = name in living
+            colour = "#f6d7c3" if lives else "#cfe8df"
+            ax.add_patch(figures.matplotlib.patches.Rectangle((x, y), 0.96, 0.9, color=colour))
+            ax.text(x + 0.48, y + 0.45, "lives" if lives else "found", ha="center", va="center",
+                    fontsize=9.5, fontweight="normal" if lives else "bold")  # fmt: skip
+    ax.set_xlim(0, len(mutants))
+    ax.set_ylim(len(alive), 0)
+    ax.set_xticks(np.arange(len(mutants)) + 0.48, [name.replace(" ", "\n", 1) for name in mutants])
+    ax.set_yticks(np.arange(len(alive)) + 0.45, list(alive))
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def mutants_at_work(
+    shares: Sequence[float],
+    wanted: float,
+    choices: Mapping[str, int],
+    alive: Mapping[str, Sequence[str]],
+    title: str,
+) -> None:
+    """Left what every wrong function answers, right which test finds it."""
+    with figures.figure(figures.HEIGHT + 0.3) as fig:
+        left, right = fig.subplots(1, 2, gridspec_kw={"width_ratios": (1, 1.25)})
+        draw_choices(left, shares, wanted, choices)
+        draw_kills(right, alive, [name for name in choices if name != "right"])
+        fig.suptitle(title, x=0.01, ha="left", fontweight="bold")
