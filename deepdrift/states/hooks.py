@@ -21,7 +21,7 @@ from deepdrift.states import padding
 from deepdrift.states.blocks import auto_layers, parts
 from deepdrift.states.first_pass import FirstPass
 from deepdrift.states.forward import unwrap
-from deepdrift.states.inputs import INPUT, find_input, input_statistics
+from deepdrift.states.inputs import INPUT, find_input, statistics_of
 from deepdrift.states.layers import as_names, find_layer, refuse_twins, remove_hooks
 from deepdrift.states.passes import States, ancestors
 from deepdrift.states.pooling import (
@@ -165,10 +165,14 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
         StateError
             As `States.check`.
         """
-        states, current = dict(self.states.check()), self.states.current()
-        given = None if current is None or current.lengths is not None else current.input
-        if given is not None and len(given) == len(next(iter(states.values()))):
-            states[INPUT] = given
+        current = self.states.checked()
+        states, given = dict(current.values), current.input
+        if given is not None and current.lengths is None:
+            first = next(iter(states.values()))
+            if len(given) == len(first):
+                if isinstance(given, list):
+                    given = current.input = torch.tensor(given, dtype=torch.float32, device="cpu")
+                states[INPUT] = given
         return states
 
     def drop(self, names: Sequence[str]) -> None:
@@ -212,7 +216,7 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
         if current is not None and root in current.running:
             current.running.clear()  # its last pass never left: KeyboardInterrupt
         if current is None or not current.running:
-            current = self.states.begin()
+            current = self.states.begin(current)
             try:
                 current.training = self._network.training
                 current.rows, current.shape = padding.count_rows(args, kwargs)
@@ -221,10 +225,11 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
                 if self.inputs and self._orientation != "time":
                     given = find_input(args, kwargs, current.rows)
                     if given is not None and not self._may_be_padded(given):
-                        current.input = input_statistics(given)
+                        current.input = statistics_of(given)
                 if not torch.compiler.is_compiling() and self._probes:
                     current.probe = Probe([*args, *kwargs.values()])
-                current.given = padding.given_mask(self._mask, args, kwargs)
+                if self._mask is not None:
+                    current.given = padding.given_mask(self._mask, args, kwargs)
             except Exception as error:
                 current.errors[""] = error
         current.running.append(root)
@@ -278,14 +283,17 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
         current = self.states.current()
         if current is None or not current.running:  # called directly, not through the model
             if current is None or not current.outside or name in current.values:
-                current = self.states.begin()
+                current = self.states.begin(current)
             current.outside = True
         key, count = name, 1
         while key in current.values or key in current.errors:
             count += 1
             key = f"{name}#{count}"
         try:
-            current.values[key] = self._state(current, name, key, module, output)
+            state = self._settled_state(current, key, output)
+            if state is None:
+                state = self._state(current, name, key, module, output)
+            current.values[key] = state
         except Exception as error:  # the user's forward pass must go on
             current.errors[key] = error
 

@@ -7,9 +7,10 @@ whose last axes are places (images, spectrograms, series); token numbers have no
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -61,14 +62,22 @@ def input_statistics(x: Tensor) -> Tensor:
     if not has_statistics(x):
         kind = f"{x.dtype} of shape {tuple(x.shape)}"
         raise StateError(f"x: expected floating-point numbers (N, ...) or images, got {kind}")
-    x = x.detach()
+    return torch.as_tensor(statistics_of(x), dtype=torch.float32, device=x.device)
+
+
+def statistics_of(x: Tensor) -> Tensor | list[list[float]]:
+    """`input_statistics` of what is known to have them; of one sample as a list.
+
+    In the middle of a forward pass a tensor of five numbers costs as much as half of them.
+    """
+    if x.requires_grad:
+        x = x.detach()
+    if len(x) == 1 and x.device.type == "cpu" and not torch.compiler.is_compiling():
+        return [_of_one(_float(x).numpy()[0])]
     axes = _axes(tuple(x.shape))
     if not len(x):
         return torch.zeros(0, len(axes) + 2 + bool(axes), device=x.device)
     thin = {axis: _step(x.shape[axis]) for axis in axes}
-    if len(x) == 1 and x.device.type == "cpu" and not torch.compiler.is_compiling():
-        with np.errstate(invalid="ignore", over="ignore"):  # infinity stays without a word
-            return _of_one(_float(x).numpy()[0], axes, thin)
     variance, mean = torch.var_mean(_float(_thinned(x, thin)).flatten(1), dim=1, correction=0)
     columns = torch.stack([mean, variance.sqrt()], dim=1)
     if not axes:
@@ -89,41 +98,51 @@ def input_statistics(x: Tensor) -> Tensor:
     return torch.cat([columns, energies.log()], dim=1)
 
 
-def _of_one(x: np.ndarray, axes: list[int], thin: Mapping[int, int]) -> Tensor:
+def _of_one(x: np.ndarray) -> list[float]:
     """The same of a single sample, to the last digits: numpy's calls cost a fifth of torch's."""
-    every_row = max(thin.values(), default=1) == 1
-
-    def thinned(kept: int | None) -> np.ndarray:
-        if every_row:
-            return x
-        index = [slice(None)] * x.ndim
-        for axis, step in thin.items():
-            if axis != kept:
-                index[axis - 1] = slice(None, None, step)
-        return x[tuple(index)]
-
-    values = thinned(None)
-    mean = float(values.sum()) / values.size
-    found, bends, n_bends = [mean, math.sqrt(_energy(values - mean) / values.size)], 0.0, 0
-    for axis in axes:
-        first = _neighbours(thinned(axis), axis - 1)
-        second = _neighbours(first, axis - 1)
-        found.append(_log(_energy(first) / first.size))
-        bends, n_bends = bends + _energy(second), n_bends + second.size
-    if axes:
+    parts = _parts(x.shape)
+    with np.errstate(invalid="ignore", over="ignore"):  # infinity stays without a word
+        values = x[parts.read] if parts.thin else x
+        mean = float(np.add.reduce(values, axis=None)) / values.size
+        gaps = (values - mean).ravel()
+        found = [mean, math.sqrt(float(gaps.dot(gaps)) / values.size)]
+        bends, n_bends = 0.0, 0
+        for after, before, next_after, next_before in parts.pairs:
+            first = x[after] - x[before]
+            second = (first[next_after] - first[next_before]).ravel()
+            first = first.ravel()
+            found.append(_log(float(first.dot(first)) / first.size))
+            bends, n_bends = bends + float(second.dot(second)), n_bends + second.size
+    if parts.pairs:
         found.append(_log(bends / n_bends))
-    return torch.tensor([found], device="cpu", dtype=torch.float32)
+    return found
 
 
-def _energy(values: np.ndarray) -> float:
-    flat = values.ravel()
-    return float(np.dot(flat, flat))
+class _Parts(NamedTuple):
+    """Which numbers of a sample are read: for the mean, and as pairs of neighbours by axis."""
+
+    thin: bool
+    read: tuple[slice, ...]
+    pairs: tuple[tuple[tuple[slice, ...], ...], ...]  # after, before; the same of differences
 
 
-def _neighbours(x: np.ndarray, axis: int) -> np.ndarray:
-    """Differences of neighbours along an axis."""
-    before = (slice(None),) * axis
-    return x[(*before, slice(1, None))] - x[(*before, slice(None, -1))]
+@functools.lru_cache(maxsize=64)
+def _parts(shape: tuple[int, ...]) -> _Parts:
+    axes = [axis - 1 for axis in _axes((1, *shape))]
+    read = [slice(None)] * len(shape)
+    for axis in axes:
+        step = _step(shape[axis])
+        read[axis] = slice(None, None, step) if step > 1 else slice(None)
+    pairs = []
+    for axis in axes:
+        thin, whole = list(read), [slice(None)] * len(shape)
+        found = []
+        for index in (thin, whole):
+            for part in (slice(1, None), slice(None, -1)):
+                index[axis] = part
+                found.append(tuple(index))
+        pairs.append(tuple(found))
+    return _Parts(any(part != slice(None) for part in read), tuple(read), tuple(pairs))
 
 
 def _log(energy: float) -> float:

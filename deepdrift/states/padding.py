@@ -126,8 +126,12 @@ def count_rows(args: tuple, kwargs: Mapping[str, Any]) -> tuple[int | None, tupl
     >>> count_rows((torch.zeros(4, 3),), {}), count_rows(([torch.zeros(3, 8, 8)] * 2,), {})
     ((4, (4, 3)), (2, ()))
     """
+    for value in args:
+        found = _rows(value)
+        if found is not None:
+            return found
     named = [kwargs[k] for k in _IDS if kwargs.get(k) is not None]
-    for value in (*args, *named, *kwargs.values()):
+    for value in (*named, *kwargs.values()):
         found = _rows(value)
         if found is not None:
             return found
@@ -135,12 +139,12 @@ def count_rows(args: tuple, kwargs: Mapping[str, Any]) -> tuple[int | None, tupl
 
 
 def _rows(value: Any) -> tuple[int, tuple[int, ...]] | None:
-    if isinstance(value, PackedSequence):
-        return int(value.batch_sizes[0]), ()
     if isinstance(value, Tensor):
         if value.is_nested:
             return value.size(0), ()
         return (len(value), tuple(value.shape)) if value.ndim else None
+    if isinstance(value, PackedSequence):
+        return int(value.batch_sizes[0]), ()
     if isinstance(value, Mapping):
         n, shape = count_rows((), value)
         return None if n is None else (n, shape)

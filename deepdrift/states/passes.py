@@ -31,24 +31,25 @@ class _Key:
 class Pass:
     """What is known of one forward pass while it runs and after it."""
 
+    training = False
+    outside = False  # a submodule was called directly
+    rows: int | None = None  # samples in the inputs
+    shape: tuple[int, ...] = ()  # of the input that says it
+    input: Tensor | list[list[float]] | None = None  # its statistics, where wanted and defined
+    given: Tensor | None = None  # mask that the user named or computed
+    lengths: Tensor | None = None  # of packed sequences on the way
+    probe: Probe | None = None  # what only a first pass collects
+
     def __init__(self, previous: Pass | None, compiled: bool = False) -> None:
         self.values: dict[str, Tensor] = {}
         self.errors: dict[str, Exception] = {}
         self.previous = {} if previous is None else previous.values
         self.compiled = compiled  # traced by torch.compile: belongs to no thread
         self.running: list[int] = []  # which of the model's roots are in their forward pass
-        self.outside = False  # a submodule was called directly
-        self.training = False
         self.shapes: dict[str, tuple[int, ...]] = {}  # of the outputs, in a first pass
         self.layouts: dict[str, str] = {}  # how the axes of each output were read
         self.unread = 1 if previous is None else previous.unread + 1  # passes since a reading
-        self.rows: int | None = None  # samples in the inputs
-        self.shape: tuple[int, ...] = ()  # of the input that says it
-        self.input: Tensor | None = None  # its statistics, where they are wanted and defined
-        self.given: Tensor | None = None  # mask that the user named or computed
         self.masks: dict[str, Tensor | None] = {}  # module that takes a mask -> what it got
-        self.lengths: Tensor | None = None  # of packed sequences on the way
-        self.probe: Probe | None = None  # what only a first pass collects
 
 
 class States(Mapping[str, Tensor]):
@@ -71,18 +72,19 @@ class States(Mapping[str, Tensor]):
         known = _PASSES.get(None)
         return None if known is None else known.get(self._key)
 
-    def begin(self) -> Pass:
-        """Start a pass of this thread or task."""
+    def begin(self, previous: Pass | None) -> Pass:
+        """Start a pass of this thread or task, whose last one is the `current`."""
         traced = torch.compiler.is_compiling()
-        new = self._newest = Pass(self.current(), traced)
+        new = self._newest = Pass(previous, traced)
         if not traced:
-            self._put(new)
+            self._put(new, replaces=previous is not None and not previous.compiled)
         return new
 
-    def _put(self, new: Pass | None) -> None:
+    def _put(self, new: Pass | None, replaces: bool = False) -> None:
         # a new mapping: a task that was started before keeps the one that it knows
         known = _PASSES.get(None)
-        mine = WeakKeyDictionary() if known is None else known.copy()
+        alone = known is None or (replaces and len(known) == 1)
+        mine = WeakKeyDictionary() if alone else known.copy()
         if new is None:
             mine.pop(self._key, None)
         else:
@@ -108,6 +110,17 @@ class States(Mapping[str, Tensor]):
         StateError
             If a layer's output could not be pooled, or no watched layer ran.
         """
+        self.checked()
+        return self
+
+    def checked(self) -> Pass:
+        """The last pass, in which nothing went wrong; else raise as `check`.
+
+        Raises
+        ------
+        StateError
+            If a layer's output could not be pooled, or no watched layer ran.
+        """
         current = self.current()
         if current is not None and current.errors:
             layer, error = next(iter(current.errors.items()))
@@ -127,10 +140,10 @@ class States(Mapping[str, Tensor]):
                 "torch.compile, torch.jit or a direct .forward() call runs without them: watch "
                 "the model before its first compiled call, and call model(x)"
             )
-        return self
+        return current
 
     def __getitem__(self, layer: str) -> Tensor:
-        values = self._checked().values
+        values = self.checked().values
         if layer in values:
             return values[layer]
         if layer in self.layers:
@@ -139,11 +152,6 @@ class States(Mapping[str, Tensor]):
                 + ", ".join(values)
             )
         raise KeyError(f"{layer!r} is not watched; watched: {', '.join(self.layers)}")
-
-    def _checked(self) -> Pass:
-        current = self.check().current()
-        assert current is not None  # check has raised
-        return current
 
     def __iter__(self) -> Iterator[str]:
         current = self.current()

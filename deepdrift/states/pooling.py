@@ -28,6 +28,7 @@ _POSITIONS = {  # the axes to average over; what remains is (N, channel)
     "NTD": (1,), "TND": (0,), "NCL": (2,), "NCHW": (2, 3), "NHWC": (1, 2),
     "NCDHW": (2, 3, 4), "NDHWC": (1, 2, 3),
 }  # fmt: skip
+IMAGES = {name: axes for name, axes in _POSITIONS.items() if len(name) > 3}  # no tokens, no masks
 _DEFAULT_LAYOUT = {2: "ND", 3: "NTD", 4: "NCHW", 5: "NCDHW"}
 
 

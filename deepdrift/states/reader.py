@@ -7,7 +7,7 @@ them up.
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from deepdrift.states.layers import find_layer
 from deepdrift.states.layout import Axes, axes_of, static_axes
 from deepdrift.states.passes import Pass
 from deepdrift.states.pooling import (
+    IMAGES,
     Layouts,
     Pooling,
     check_layouts,
@@ -27,6 +28,14 @@ from deepdrift.states.pooling import (
     unpack,
 )
 from deepdrift.states.probe import time_first
+
+
+class Settled(NamedTuple):
+    """How the state of one layer is made: of so many axes, the mean over some or a copy."""
+
+    ndim: int
+    layout: str
+    positions: tuple[int, ...] | None
 
 
 class StateReader:
@@ -46,11 +55,33 @@ class StateReader:
         self._rows_are_known = check_rows
         self._own = {id(m): name for name, m in network.named_modules()}
         self._plans: dict[tuple[str, int], Axes] = {}
+        self._settled: dict[str, Settled] = {}  # what `_state` need not work out again
         self._methods: dict[str, Pooling] = {}  # of the output layer, where it is known
         self._orientation: str | None = None  # of the model's inputs: batch or time first
         self._time_first = any(time_first(m) for m in network.modules())
         self._owners: dict[str, list[str]] = {}  # layer -> modules around it that take masks
         self._said: set[str] = set()
+
+    def _settled_state(self, current: Pass, key: str, output: Any) -> Tensor | None:
+        """`_state` where nothing is left to decide; None if something may be."""
+        known = self._settled.get(key)
+        if (
+            known is None
+            or type(output) is not Tensor
+            or output.dtype is not torch.float32
+            or output.ndim != known.ndim
+            or output.is_nested
+            or current.probe is not None
+            or current.compiled
+        ):
+            return None
+        if output.requires_grad:
+            output = output.detach()
+        state = output.clone() if known.positions is None else output.mean(known.positions)
+        if current.rows != state.shape[0] and self._rows_are_known:
+            return None
+        current.layouts[key] = known.layout
+        return state
 
     def _state(self, current: Pass, name: str, key: str, module: nn.Module, output: Any) -> Tensor:
         output, keep = unpack(output)
@@ -78,7 +109,17 @@ class StateReader:
             current.shapes[key] = tuple(tensor.shape)
             return state
         self._check_rows(current, name, state, tuple(tensor.shape))
+        if not callable(method) and not torch.compiler.is_compiling():
+            self._remember(key, layout, method, tensor)
         return state
+
+    def _remember(self, key: str, layout: str, method: Pooling, tensor: Tensor) -> None:
+        """Keep what the state was made of, if no mask and no size of the input can change it."""
+        averaged = layout in IMAGES and method != "flatten"
+        named = self._layouts.get(key.split("#")[0], "auto") == layout
+        if (averaged or layout == "ND") and (named or (key, tensor.ndim) in self._plans):
+            if tensor.ndim == len(layout):
+                self._settled[key] = Settled(tensor.ndim, layout, IMAGES.get(layout))
 
     def _check_rows(self, current: Pass, name: str, state: Tensor, shape: tuple[int, ...]) -> None:
         given = self._layouts.get(name, "auto")
@@ -115,6 +156,7 @@ class StateReader:
             else:
                 plan = static_axes(self._network, module, shape)
             self._plans[key, tensor.ndim] = plan
+            self._settled.pop(key, None)
             if plan.doubtful:
                 self._say(
                     name,
