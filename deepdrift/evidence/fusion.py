@@ -249,9 +249,10 @@ class Fusion:
 
     def _judge_one(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """`judge` for one sample, without an operation per step: they are all that costs then."""
-        score, p, layers = self._single.judge(scores[0].tolist())
+        score, p, layers = self._single.judge(scores.tolist()[0])
         found = torch.tensor([[score, p, *layers]], dtype=torch.float64, device="cpu")
-        return found[:, 0], found[:, 1], found[:, 2:]
+        score, p, layers = found.split_with_sizes((1, 1, len(layers)), 1)
+        return score.squeeze(1), p.squeeze(1), layers
 
     def p_values(self, scores: Tensor) -> Tensor:
         """Conformal p-value ``(N,)`` of combined scores; 0 where a score is not finite.

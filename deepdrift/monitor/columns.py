@@ -10,7 +10,7 @@ from torch import Tensor
 from deepdrift.errors import StateError
 from deepdrift.scores.chain import ChainSums
 from deepdrift.scores.distance import LayerDistance
-from deepdrift.scores.plan import Plan
+from deepdrift.scores.plan import Plan, sum_is_finite
 from deepdrift.states.inputs import INPUT
 
 BLOCKS = ("innovation", "distance", "relative", "output", "input")
@@ -75,11 +75,8 @@ class ScoreColumns:
             "output": range(end, end + has_output),
             "input": range(end + 2 * has_output, end + 2 * has_output + (given is not None)),
         }
-        self._places, start = {}, 0
-        for name in BLOCKS:
-            if taken[name]:
-                self._places[name] = slice(start, start + len(taken[name]))
-            start += len(taken[name])
+        self._widths = {name: len(taken[name]) for name in BLOCKS if taken[name]}
+        self.n_columns = sum(self._widths.values())
         self._taken = torch.tensor([k for name in BLOCKS for k in taken[name]], device="cpu")
         minus = [*range(whole, end), *range(end + 1, end + 1 + has_output)]
         self._minus = torch.tensor(minus, dtype=torch.int64, device="cpu")
@@ -99,9 +96,9 @@ class ScoreColumns:
                 found, finite = self._plan.read(states)
         else:
             found, finite = self._plan.read(states)
-        if "output" not in self._places:
+        if "output" not in self._widths:
             spare = states[self._n_layers :]  # an output layer that no score reads
-            finite = finite and all(math.isfinite(v.sum()) for v in spare)
+            finite = finite and all(sum_is_finite(v) for v in spare)
         if len(self._minus):
             taken = found[:, self._taken]
             taken[:, self._relative] -= found[:, self._minus]
@@ -113,13 +110,25 @@ class ScoreColumns:
 
     def blocks(self, matrix: Tensor) -> dict[str, Tensor]:
         """The columns of each block, by name."""
-        return {name: matrix[:, place] for name, place in self._places.items()}
+        parts = matrix.split_with_sizes(list(self._widths.values()), 1)
+        return dict(zip(self._widths, parts, strict=True))
 
 
 def invalid_rows(states: dict[str, Tensor]) -> dict[str, Tensor]:
     """Layers with NaN or infinity -> which samples ``(N,)`` hold them."""
     rows = {k: (~torch.isfinite(v)).any(dim=1).cpu() for k, v in states.items()}
     return {k: row for k, row in rows.items() if bool(row.any())}
+
+
+def infinite_where_invalid(
+    score: Tensor, p_values: Tensor, states: dict[str, Tensor]
+) -> tuple[Tensor, Tensor, tuple[str, ...]]:
+    """Scores infinite and p-values 0 of samples with NaN or infinity, and the layers of these."""
+    invalid = invalid_rows(states)
+    if invalid:  # others may hide the NaN of one layer (ReLU, pooling): the sample is invalid
+        rows = torch.stack(list(invalid.values())).any(dim=0)
+        score, p_values = score.masked_fill(rows, math.inf), p_values.masked_fill(rows, 0.0)
+    return torch.where(score.isnan(), math.inf, score), p_values, tuple(invalid)
 
 
 def split_states(

@@ -258,7 +258,9 @@ class DeepDriftMonitor(Learning, Keeping):
         recorded = self._recorder.with_input()
         self._say_what_is_read(batch is None)
         device = next(iter(recorded.values())).device  # a network may be spread over several
-        return self._project({k: v.to(device) for k, v in recorded.items()})
+        return self._project(
+            {k: v if v.device == device else v.to(device) for k, v in recorded.items()}
+        )
 
     def get_spatial_velocity(self) -> Velocities:
         """Raw velocity between consecutive watched layers in the last forward pass.
@@ -423,5 +425,7 @@ class DeepDriftMonitor(Learning, Keeping):
 
     def _project(self, states: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The states as the scores see them: wide ones projected, logits and input as they are."""
+        if self._projection.n_channels is None:
+            return dict(states)
         as_they_are = (self.output_layer, INPUT)
         return {k: v if k in as_they_are else self._projection(v) for k, v in states.items()}

@@ -22,6 +22,7 @@ from deepdrift.monitor.columns import (
     ScoreColumns,
     check_chain,
     check_widths,
+    infinite_where_invalid,
     invalid_rows,
     split_states,
 )
@@ -109,6 +110,7 @@ class StateScorer:
         self.output: LayerDistance | None = None
         self.input: LayerDistance | None = None
         self._columns: ScoreColumns | None = None
+        self._one_sample: list[tuple[str, tuple[int, int]]] = []  # shapes of what `_columns` reads
         self.calibration_scores: dict[str, Tensor] = {}
         self.calibration: Calibration | None = None
         self._fusion: Fusion | None = None
@@ -274,10 +276,11 @@ class StateScorer:
         done = stream.finish()
         if self.score_name == "velocity":
             return self.set_calibration({"velocity": done.scores}, method)
+        columns = self._columns
         scores = {
             f"{half}.{block}": values
             for half, index in (("first", first), ("second", second))
-            for block, values in self._columns.blocks(done.scores[index]).items()
+            for block, values in columns.blocks(done.scores[index, : columns.n_columns]).items()
         }
         if per_class:
             scores[PREDICTED] = done.scores[second, -1].long()
@@ -320,6 +323,8 @@ class StateScorer:
             self._columns = ScoreColumns(
                 self.sums, self.output, self.input, wanted, len(self.widths)
             )
+            parts = [self.widths, *(p.widths for p in (self.output, self.input) if p is not None)]
+            self._one_sample = [(k, (1, d)) for part in parts for k, d in part.items()]
 
     def read(self, states: States) -> Reading:
         """Scores, p-values and decisions for states ``(N, D_l)`` of the calibrated layers.
@@ -335,7 +340,7 @@ class StateScorer:
             raise NotFittedError("score: calibrate on normal data first")
         states = self._checked(states)
         matrix, finite = self._matrix(states)
-        layer_p_values = {}
+        layer_p_values, invalid = {}, ()
         if self._fusion is None:
             score = self._peak_velocity(states)
             p_values = cal.conformal_p_values(self._normal, score, "two-sided")
@@ -345,12 +350,8 @@ class StateScorer:
             layer_p_values = self._columns.blocks(ranks)
             if self._classes is not None:
                 p_values = self._classes.p_values(score, self._predicted(states))
-        invalid = {} if finite else invalid_rows(states)
-        if invalid:  # others may hide the NaN of one layer (ReLU, pooling): the sample is invalid
-            rows = torch.stack(list(invalid.values())).any(dim=0)
-            score, p_values = score.masked_fill(rows, math.inf), p_values.masked_fill(rows, 0.0)
         if not finite:
-            score = torch.where(score.isnan(), math.inf, score)
+            score, p_values, invalid = infinite_where_invalid(score, p_values, states)
         if self.method == "conformal":
             flagged = p_values <= self.alpha + 1e-12
         else:
@@ -361,7 +362,7 @@ class StateScorer:
             flagged=flagged,
             blocks=self._columns.blocks(matrix),
             layer_p_values=layer_p_values,
-            invalid_layers=tuple(invalid),
+            invalid_layers=invalid,
             layers=tuple(self.widths),
             targets=None if self._targets is None else tuple(self._targets),
         )
@@ -427,6 +428,8 @@ class StateScorer:
 
     def _checked(self, states: States) -> States:
         """States of the calibrated layers, then output layer and input; at least one sample."""
+        if type(states) is dict and [(k, v.shape) for k, v in states.items()] == self._one_sample:
+            return states  # as they are expected
         layers, others = self._split(as_states(states))
         check_widths(self.widths, layers)
         if not len(next(iter(layers.values()))):

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from deepdrift.scores.maps import WIDE, DistanceMap, StepMap, nearest
 
+_FEW = 256  # numbers that are sooner added up in Python
 _MOST_GAPS = 1 << 18  # numbers that points against class means may fill at once
 
 
@@ -97,11 +98,11 @@ class Plan:
         if laid_out.order is not None:
             columns = columns[:, laid_out.order]
         columns = columns.cpu()
-        if math.isfinite(columns.sum()):
+        if sum_is_finite(columns):
             return columns, True
         # a block of zeros turns one infinite state into NaN everywhere: each layer by itself then
         columns = torch.stack([job.squared(states) for job in laid_out.jobs], dim=1).cpu()
-        return columns, math.isfinite(columns.sum())
+        return columns, sum_is_finite(columns)
 
     def lay_out(self, device: torch.device) -> _LaidOut:
         """Build the matrices on a device; `read` does it for a device that is new to it."""
@@ -117,6 +118,7 @@ class Plan:
                 groups.append((mine, width))
         order, parts = [], []
         for mine, width in groups:
+            mine = sorted(mine)  # as they are asked for, if there is one group only
             part = (_Block if width <= WIDE else _Apart)([jobs[k] for k in mine])
             parts.append(part)
             order += [mine[k] for k in part.order]
@@ -195,7 +197,8 @@ class _Block:
     def squared(self, states: Sequence[Tensor]) -> Tensor:
         x = torch.cat([states[i] for i in self._reads], dim=1).float()
         y = torch.addmm(self._offset, x - self._centre, self._matrix)
-        found = y[:, : self._cut].double().square_() @ self._sums
+        single = (y[:, : self._cut] if self._class_means else y).double()
+        found = single.mul_(single) @ self._sums  # `square_` is another kernel, not in any cache
         if self._class_means:
             found = torch.cat([found, self._to_classes(y[:, self._cut :])], dim=1)
         if self._allowance is not None:
@@ -210,6 +213,12 @@ class _Block:
         parts = points.split(self._class_widths, dim=1)
         found = [nearest(p, m) for p, m in zip(parts, self._class_means, strict=True)]
         return torch.stack(found, dim=1)
+
+
+def sum_is_finite(columns: Tensor) -> bool:
+    """Whether the sum of a matrix is finite; of a short row it is taken without a kernel."""
+    few = len(columns) == 1 and columns.shape[1] <= _FEW
+    return math.isfinite(sum(columns.tolist()[0]) if few else columns.sum())
 
 
 def _n_means(part: DistanceMap | StepMap) -> int:
