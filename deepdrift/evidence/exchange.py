@@ -14,6 +14,7 @@ samples lie outside for good.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 
 import numpy as np
@@ -66,6 +67,17 @@ class ExchangeableRanks:
         each, ends = np.arange(len(values)), np.full((2, len(values), values.shape[1]), math.inf)
         ends[1] *= -1
         self._least, self._most = (self._sums(each, end) for end in ends)
+        self._prepare_single()
+
+    def _prepare_single(self) -> None:
+        """The same numbers as `p_value` reads them."""
+        self._ordered_least, self._ordered_most = (
+            np.sort(end).tolist() for end in (self._least, self._most)
+        )
+        self._ends = list(zip(self._least.tolist(), self._most.tolist(), strict=True))
+        parts = (self._values, self._with, self._without, self._top, self._next, self._weights)
+        whole = (np.broadcast_to(part, self._values.shape) for part in parts)
+        self._cells = [list(map(tuple, rows)) for rows in np.stack(list(whole), axis=2).tolist()]
 
     def p_values(self, statistics: Tensor, scores: Tensor) -> Tensor:
         """The p-values ``(N,)``, float64, in [1 / (n + 1), 1]; 0 where a score is not finite.
@@ -86,8 +98,24 @@ class ExchangeableRanks:
         return torch.where(scores.isfinite(), p, 0.0)
 
     def p_value(self, statistics: Sequence[float], score: float) -> float:
-        """The same for one sample of finite statistics."""
-        return float(self._ranks(np.array([statistics]), np.array([score]))[0] / (self._n + 1))
+        """The same for one sample of finite statistics, in plain Python: it is sooner done."""
+        n = self._n
+        rank = 1 + n - bisect_left(self._ordered_least, score)
+        if n - bisect_left(self._ordered_most, score) >= rank:  # it depends on the new one
+            for k, (least, most) in enumerate(self._ends):
+                if least < score <= most and self._sum(k, statistics) >= score:
+                    rank += 1
+        return rank / (n + 1)
+
+    def _sum(self, k: int, new: Sequence[float]) -> float:
+        """Weighted evidence of calibration sample k beside a new one, as `_sums`."""
+        total = 0.0
+        for t, (value, with_it, without, top, next_one, weight) in zip(
+            new, self._cells[k], strict=True
+        ):
+            evidence = with_it if t >= value else without
+            total += (evidence + max(top - max(t, next_one), 0.0)) * weight
+        return round(total * 1e9) / 1e9
 
     def _ranks(self, new: NDArray[np.float64], sums: NDArray[np.float64]) -> NDArray[np.int64]:
         """Number of samples ``(N,)``, the new one among them, that are as unusual as it is."""
