@@ -2,46 +2,52 @@
 
 from __future__ import annotations
 
-from deepdrift.lab.bench.exercise import Check, Exercise, between, near
+from deepdrift.lab.bench.exercise import Check, Exercise, percent
+
+STEP = 100 / 201  # percent; the rates that a line on one of 200 scores can promise
 
 EXERCISES = {
     "ex_03_1": Exercise(
-        question="With which probability is the rate of a line from 19 images above 10 %?",
-        test=between(0.13, 0.14),
+        question="With which probability, in percent, is the rate of a line from 19 images above "
+        "10 %?",
+        test=percent(13, 14),
         right="all 19 scores must lie below the line that 10 % of normal images exceed: 0.9 ** 19, "
-        "that is 0.135. The average is 5 %, and still one set in seven gives twice that.",
+        "that is 13.5 %. The average is 5 %, and still one set in seven gives twice that.",
         hint="each score lies below that line with probability 0.9; all 19 must.",
         special_hints=(
-            (near(0.05, 1e-9), "that is the mean rate; ask how often one line is far above it."),
-            (near(0.1**19, 1e-9), "that is all 19 above the line; they must lie below it."),
-            (between(13, 14), "right number in percent; give it as a probability from 0 to 1."),
-            (near(1 - 0.9**19, 0.005), "that is the probability that the rate stays below 10 %."),
+            (percent(4.9, 5.1), "that is the mean rate; ask how often one line is far above it."),
+            (percent(9.9, 10.1), "that is the chance that one score lies above that line."),
+            (lambda answer: 0 < float(answer) < 1e-9, "that is all 19 above; they must lie below."),
+            (percent(86, 87), "that is the probability that the rate stays below 10 %."),
         ),
+        strong_hint="Nineteen independent scores: multiply 0.9 by itself, 0.9 ** 19.",
     ),
     "ex_03_2": Exercise(
-        question="Which alpha keeps the rate at or below 5 % in 95 of 100 sets of 200 images?",
-        test=lambda answer: 5 / 201 - 1e-4 <= float(answer) < 6 / 201,
+        question="Which alpha, in percent, keeps the rate at or below 5 % in 95 of 100 sets of "
+        "200 images?",
+        test=percent(5 * STEP - 0.01, 6 * STEP - 1e-6),
         right="at 5/201 = 2.5 % the 95 % point of the rate is 4.5 %, at 6/201 already 5.2 %: a "
         "guarantee for one line costs half of alpha here, and less with more images.",
         hint="try alpha = 0.01, 0.02, ... until the upper end passes 5 %; steps are 1/201.",
         special_hints=(
-            (near(0.05, 1e-9), "5 % holds on average; its upper end is 7.7 %."),
-            (between(1, 4), "give alpha as a rate, not in percent."),
-            (between(1e-9, 5 / 201), "safe, but a larger alpha keeps the guarantee too."),
-            (between(6 / 201, 0.05), "its upper end is above 5 %; go lower."),
+            (percent(4.9, 5.1), "5 % holds on average; its upper end is 7.7 %."),
+            (percent(0.05, 5 * STEP - 0.01), "safe, but a larger alpha keeps the guarantee too."),
+            (percent(6 * STEP, 4.9), "its upper end is above 5 %; go lower."),
         ),
+        strong_hint="Compare false_alarm_interval(200, 5 / 201)[1] with that of 6 / 201.",
     ),
     "ex_03_3": Exercise(
-        question="What is the 95 % quantile of the rate with 50 images, each 20 times?",
-        test=between(0.1, 0.145),
+        question="What is the 95 % quantile of the rate, in percent, with 50 images, each 20 "
+        "times?",
+        test=percent(10, 14.5),
         right="copies carry no news: the 1,000 scores are as lucky as 50, and the rule, which "
         "counts them as 1,000, cannot know. Count scenes, not frames.",
-        hint="take the first 50 of the drawn order and repeat them: scores = pool[...].repeat(20).",
+        hint="take the first 50 of the drawn order and repeat them.",
         special_hints=(
-            (between(0.055, 0.07), "that is with 1,000 different images; change scores."),
-            (between(0.085, 0.0999), "that is 50 scores once; repeat each of them 20 times."),
-            (between(10, 14.5), "give it as a rate from 0 to 1."),
+            (percent(5.5, 7), "that is with 1,000 different images; change the line in the cell."),
+            (percent(8.5, 9.99), "that is 50 scores once; repeat each of them 20 times."),
         ),
+        strong_hint="The line becomes: return pool[order[:50]].repeat(20).",
     ),
 }
 

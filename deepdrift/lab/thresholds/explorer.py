@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from deepdrift.evidence.calibration import (
-    conformal_threshold,
-    iqr_threshold,
-    quantile_threshold,
-    required_samples,
-)
+from deepdrift.evidence.calibration import required_samples
 from deepdrift.lab.bench import figures
 from deepdrift.lab.bench.controls import ExplorerError, choice_control, number_control
 from deepdrift.lab.bench.evaluation import Array, as_scores, false_alarm_interval
@@ -21,6 +18,7 @@ from deepdrift.lab.bench.explorer import Explorer
 from deepdrift.lab.thresholds.figures import draw_rate_histogram
 
 RULES = ("conformal", "quantile", "IQR")
+HIGHEST = 0.2  # promised rate, and end of the axis
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,8 @@ class FalseAlarmExplorer(Explorer):
 
     Many calibration sets of size ``n`` are drawn from the normal scores; each sets its own
     threshold, and each threshold is tried on normal scores that it has not seen. Controls:
-    ``alpha`` (promised rate), ``n`` (calibration size), ``rule`` (conformal, quantile, IQR).
+    ``alpha`` (promised rate, on the axis of the picture; the IQR rule has none), ``n``
+    (calibration size), ``rule`` (conformal, quantile, IQR), ``draw`` (the one set that is yours).
 
     Parameters
     ----------
@@ -69,8 +68,7 @@ class FalseAlarmExplorer(Explorer):
     --------
     >>> app = FalseAlarmExplorer(np.random.default_rng(0).normal(size=1000), alpha=0.01, n=50)
     >>> print(app.summary())
-    Conformal rule, alpha 1 %: 50 calibration images are too few to promise this; at least 99 are \
-needed.
+    Conformal rule, alpha 1 %: 50 calibration images are too few; at least 99 are needed.
     """
 
     _panels = (1.0,)
@@ -95,84 +93,103 @@ needed.
         own_test = test_scores is not None
         self._test = np.sort(as_scores(test_scores, "test_scores") if own_test else pool)
         self._own_test = own_test
-        self._rates: dict[tuple[str, float, int], Array | None] = {}
+        self._ordered: tuple[int, Tensor] = (0, torch.empty(0))
+        self._rates: dict[tuple[str, float, int], Array] = {}
         largest = len(pool) if own_test else 4 * len(pool) // 5
         largest -= largest % 10
+        slider, row = number_control("promised rate alpha", alpha, 0.0, HIGHEST, 0.005)
+        self._alpha_box = row.children[0]
         self._start(
             {
-                "alpha": number_control("promised rate alpha", alpha, 0.005, 0.2, 0.005),
-                "n": number_control("calibration size n", min(n, largest), 20, largest, 10),
                 "rule": choice_control("rule", RULES),
-            }
+                "n": number_control("calibration size n", min(n, largest), 20, largest, 10),
+                "alpha": (slider, row),
+                "draw": number_control("draw again: set", 1, 1, n_draws, 1),
+            },
+            on_axis={"alpha": 0},
         )
 
     def rates(self, **values: Any) -> Array:
-        """Realised false-alarm rate of each draw; empty if n is too small.
+        """Realised false-alarm rate of each draw; empty if the rate cannot be promised.
 
         With values: there, and nothing moves.
         """
-        rates = self._realised(**self._values_at(values))
+        at = self._values_at(values)
+        rates = self._realised(at["alpha"], at["n"], at["rule"])
         return np.empty(0) if rates is None else rates.copy()
 
     def _realised(self, alpha: float, n: int, rule: str) -> Array | None:
-        alpha = round(alpha, 6)
-        key = (rule, 0.0 if rule == "IQR" else alpha, n)
+        if self._refusal(alpha, n, rule):
+            return None
+        alpha = 0.0 if rule == "IQR" else round(alpha, 6)
+        key = (rule, alpha, n)
         if key not in self._rates:
-            if rule == "conformal" and n < required_samples(alpha):
-                return None
-            sets = self._draws[:, :n]
-            find = {
-                "conformal": lambda s: conformal_threshold(s, alpha),
-                "quantile": lambda s: quantile_threshold(s, alpha),
-                "IQR": iqr_threshold,
-            }[rule]
-            thresholds = np.array([find(s) for s in sets])
-            above = len(self._test) - np.searchsorted(self._test, thresholds, side="right")
+            if self._ordered[0] != n:
+                self._ordered = (n, self._draws[:, :n].sort(dim=1).values)
+            sets = self._ordered[1]
+            lines = _lines(sets, alpha, rule)
+            above = len(self._test) - np.searchsorted(self._test, lines.numpy(), side="right")
             if not self._own_test:  # the pool minus the calibration set itself
-                above = above - (sets.numpy() > thresholds[:, None]).sum(axis=1)
+                inside = torch.searchsorted(sets, lines[:, None], right=True)[:, 0]
+                above = above - (n - inside.numpy())
             self._rates[key] = above / self._n_test(n)
         return self._rates[key]
 
     def _n_test(self, n: int) -> int:
         return len(self._test) if self._own_test else len(self._test) - n
 
-    def _sentence(self, alpha: float, n: int, rule: str) -> str:
-        name = rule[0].upper() + rule[1:]
+    def _refusal(self, alpha: float, n: int, rule: str) -> str:
+        """Why this rate cannot be promised, or nothing."""
+        alpha = round(alpha, 6)
+        if rule == "IQR":
+            return ""
+        if alpha == 0:
+            return "no line can promise that no normal image is ever flagged."
+        if rule == "conformal" and n < required_samples(alpha):
+            needed = required_samples(alpha)
+            return f"{n} calibration {self._unit} are too few; at least {needed} are needed."
+        return ""
+
+    def _sentence(self, rule: str, n: int, alpha: float, draw: int) -> str:
+        promise = "which promises no rate" if rule == "IQR" else f"alpha {100 * alpha:.3g} %"
+        start = f"{rule[0].upper()}{rule[1:]} rule, {promise}"
+        if refusal := self._refusal(alpha, n, rule):
+            return f"{start}: {refusal}"
         rates = self._realised(alpha, n, rule)
-        if rates is None:
-            return (
-                f"{name} rule, alpha {100 * alpha:.3g} %: {n} calibration {self._unit} are too few "
-                f"to promise this; at least {required_samples(round(alpha, 6))} are needed."
-            )
         s = RateSummary.of(rates, alpha)
-        promise = (
-            f"{name} rule, which promises no rate"
-            if rule == "IQR"
-            else f"{name} rule, alpha {100 * alpha:.3g} %"
-        )
-        digits = 1 if alpha < 0.02 else 0  # the ends of the range hang on single draws
+        digits = 1 if alpha < 0.02 and rule != "IQR" else 0  # the ends hang on single draws
+        exceed = f"; {100 * s.share_above:.0f} % exceed {100 * alpha:.3g} %"
         return (
-            f"{promise}, {n} calibration {self._unit}, {len(rates)} draws: "
-            f"{100 * s.mean:.1f} % false alarms on average, 5 to 95 % of the draws between "
-            f"{100 * s.low:.{digits}f} % and {100 * s.high:.{digits}f} %; "
-            f"{100 * s.share_above:.0f} % of the draws exceed {100 * alpha:.3g} %."
+            f"{start}, {n} calibration {self._unit}: draw {draw} gives "
+            f"{100 * rates[draw - 1]:.1f} % false alarms.\n"
+            f"All {len(rates)} draws: {100 * s.mean:.1f} % on average, 90 % of them from "
+            f"{100 * s.low:.{digits}f} % to {100 * s.high:.{digits}f} %"
+            f"{'' if rule == 'IQR' else exceed}."
         )
 
-    def _draw(self, axes: list[Any], alpha: float, n: int, rule: str) -> None:
+    def _draw(self, axes: list[Any], rule: str, n: int, alpha: float, draw: int) -> None:
         ax = axes[0]
-        rates = self._realised(alpha, n, rule)
-        if rates is None:
-            needed = required_samples(round(alpha, 6))
-            ax.set_axis_off()
-            ax.set_title(f"{n} calibration {self._unit} cannot promise {100 * alpha:.3g} %")
-            ax.text(0.5, 0.55, f"alpha = {100 * alpha:.3g} % needs at least {needed} {self._unit}\n"
-                    f"(n ≥ 1/alpha − 1)", ha="center", va="center", fontsize=14,
-                    color=figures.INK, transform=ax.transAxes)  # fmt: skip
+        self.alpha.disabled = self._alpha_box.disabled = rule == "IQR"
+        if refusal := self._refusal(alpha, n, rule):
+            ax.set(title=f"{rule}, n = {n}: {100 * alpha:.3g} % cannot be promised", ylim=(0, 1))
+            ax.text(0.5, 0.55, refusal, ha="center", va="center", fontsize=14, color=figures.INK,
+                    transform=ax.transAxes)  # fmt: skip
             return
+        rates = self._realised(alpha, n, rule)
         band = None
         if rule == "conformal":
             band = false_alarm_interval(n, alpha, n_test=self._n_test(n))
         title = f"{rule}, n = {n}: {100 * float(rates.mean()):.1f} % false alarms on average"
-        draw_rate_histogram(
-            ax, rates, alpha, title, band, "promised" if rule != "IQR" else "alpha (not used)"
-        )
+        promised = None if rule == "IQR" else alpha
+        draw_rate_histogram(ax, rates, promised, title, band, draw, (0.0, HIGHEST))
+
+
+def _lines(ordered: Tensor, alpha: float, rule: str) -> Tensor:
+    """The line of each row of sorted scores, as the library's rules draw it from one row."""
+    if rule == "conformal":
+        n = ordered.shape[1]
+        return ordered[:, math.ceil((1 - alpha) * (n + 1) - 1e-9) - 1].contiguous()
+    if rule == "quantile":
+        return torch.quantile(ordered, 1 - alpha, dim=1)
+    first, third = torch.quantile(ordered, torch.tensor([0.25, 0.75]).double(), dim=1)
+    return third + 1.5 * (third - first)
