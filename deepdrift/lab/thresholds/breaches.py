@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from deepdrift.lab.bench.evaluation import false_alarm_interval
+from deepdrift.lab.bench.evaluation import Estimate, false_alarm_interval
+from deepdrift.lab.thresholds.counting import rates_by_class
 from deepdrift.monitor.results import Reading
 from deepdrift.monitor.scorer import StateScorer
 
@@ -129,6 +130,37 @@ def class_bands(
     """
     sizes = zip((calibration.bincount() // 2).tolist(), new.bincount().tolist(), strict=True)
     return [false_alarm_interval(n, alpha, confidence, n_test=m) for n, m in sizes]
+
+
+def rates_of_promises(
+    both: Mapping[str, Mapping[str, Reading]], classes: Tensor, names: Sequence[str]
+) -> dict[str, dict[str, Estimate]]:
+    """False-alarm rates of `two_promises` on their set "normal", class -> promise -> rate."""
+    rates = {
+        promise: rates_by_class(read["normal"].flagged, classes, names)
+        for promise, read in both.items()
+    }
+    return {name: {promise: row[name] for promise, row in rates.items()} for name in names}
+
+
+def outside(
+    rates: Mapping[str, Mapping[str, Estimate]], bands: Sequence[tuple[float, float]]
+) -> dict[str, list[str]]:
+    """Classes whose rate lies outside of their band, promise -> names.
+
+    Examples
+    --------
+    >>> e = Estimate(0.2, 0.1, 0.3, n_in=50, n_out=0)
+    >>> outside({"bag": {"one line": e}}, [(0.0, 0.1)])
+    {'one line': ['bag']}
+    """
+    found: dict[str, list[str]] = {}
+    for (name, row), (low, high) in zip(rates.items(), bands, strict=True):
+        for promise, e in row.items():
+            found.setdefault(promise, [])
+            if not low <= e.value <= high:
+                found[promise].append(name)
+    return found
 
 
 def cut_rates(

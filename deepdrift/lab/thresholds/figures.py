@@ -118,7 +118,7 @@ def draw_rates(
     """Draw `rates` on ``ax``."""
     rows = {name: e if isinstance(e, Mapping) else {"": e} for name, e in rates.items()}
     series = list(dict.fromkeys(s for row in rows.values() for s in row))
-    step = 0.5 / max(len(series), 2)
+    step = 0.7 / max(len(series), 2)
     for y, row in enumerate(rows.values()):
         for s, e in row.items():
             k = series.index(s)
@@ -168,7 +168,7 @@ def rates(
         Where luck puts each rate, in grey.
     """
     n = max((len(e) if isinstance(e, Mapping) else 1 for e in rates.values()), default=1)
-    with figure(max(HEIGHT, 1.1 + len(rates) * max(0.25, 0.13 * n))) as fig:
+    with figure(max(HEIGHT, 1.1 + len(rates) * max(0.25, 0.15 * n))) as fig:
         draw_rates(fig.subplots(), rates, title, xlabel, promised, bands)
 
 
@@ -179,7 +179,7 @@ def draw_found(
     x = range(len(alphas))
     for i, row in enumerate(found.values()):
         low, value, high = np.array([[e.low, e.value, e.high] for e in row]).T
-        ax.fill_between(x, low, high, color=colour(i), alpha=0.2, linewidth=0)
+        ax.vlines(x, low, high, color=colour(i), linewidth=2)
         ax.plot(x, value, "os^"[i % 3] + "-", color=colour(i))
     ax.plot(x, alphas, color=GREY, linestyle=(0, (5, 3)), linewidth=1.4)
     ax.set_xticks(x, [f"{100 * a:.3g} %" for a in alphas])

@@ -6,18 +6,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from deepdrift.evidence.calibration import conformal_threshold
-from deepdrift.lab.bench.evaluation import as_scores
+from deepdrift.lab.bench.evaluation import Estimate, as_scores
 from deepdrift.lab.bench.figures import (
     BLACK,
     BLUE,
-    COLOURS,
     GREY,
     VERMILLION,
     Axes,
     draw_threshold,
-    draw_two_histograms,
     figure,
     halo,
     ink,
@@ -43,16 +42,15 @@ def draw_ten_scores(
     n_above = int((normal >= new).sum())
     low, high = float(min(normal[0], new)), float(max(normal[-1], new))
     pad = 0.12 * (high - low)
-    ax.set(xlim=(low - pad, high + pad), ylim=(-1, 1), yticks=[], xlabel="score")
+    ax.set(xlim=(low - pad, high + pad), ylim=(-0.7, 1), yticks=[], xlabel="score")
     ax.spines["left"].set_visible(False)
     if alpha is None:
-        ax.annotate("", (new - 0.06, 0.45), (high + pad, 0.45),
-                    arrowprops={"arrowstyle": "-", "color": BLACK})  # fmt: skip
-        words = f"{n_above} normal scores at or above, and the new one: {n_above + 1} of 10"
-        ax.annotate(words.replace("10", str(len(normal) + 1)), (high + pad, 0.5), ha="right",
-                    va="bottom", fontsize=11)  # fmt: skip
+        ax.plot([new, new, high, high], [0.3, 0.42, 0.42, 0.3], color=BLACK, linewidth=1.4)
+        words = f"at or above, the new one counted in: {n_above + 1} of {len(normal) + 1}"
+        ax.annotate(words, ((new + high) / 2, 0.5), ha="center", va="bottom",
+                    fontsize=11)  # fmt: skip
     else:
-        line = conformal_threshold(_tensor(normal), alpha)
+        line = conformal_threshold(torch.from_numpy(normal), alpha)
         ax.axvspan(line, high + pad, color=GREY, alpha=0.15, linewidth=0, zorder=0.5)
         ax.axvline(line, color=BLACK, linestyle=(0, (5, 3)), linewidth=1.6, zorder=0.9)
         rank = int(np.searchsorted(normal, line)) + 1
@@ -62,12 +60,6 @@ def draw_ten_scores(
                     textcoords="offset points", fontweight="bold")  # fmt: skip
     if title:
         ax.set_title(title)
-
-
-def _tensor(values: Any) -> Any:
-    import torch
-
-    return torch.as_tensor(values)
 
 
 def ten_scores(normal: Any, new: float, alpha: float | None = None, title: str = "") -> None:
@@ -88,11 +80,37 @@ def ten_scores(normal: Any, new: float, alpha: float | None = None, title: str =
         draw_ten_scores(fig.subplots(), normal, new, alpha, title)
 
 
+def draw_own_and_new(ax: Axes, own: Any, new: Any, line: float, title: str = "") -> None:
+    """Draw `own_and_new` on ``ax``."""
+    own, new = as_scores(own, "own"), as_scores(new, "new")
+    edges = np.linspace(0, np.quantile(np.r_[own, new], 0.995), 40)
+    ax.set(xlim=(edges[0], edges[-1]), xlabel="score (larger = more unusual)", ylabel="share")
+    for i, (values, colour, name) in enumerate(
+        ((own, BLUE, "images of the fit"), (new, VERMILLION, "new images"))
+    ):
+        _hill(ax, values, edges, colour)
+        _corner(ax, i, f"{name}: {100 * np.mean(values > line):.0f} % above", colour)
+    draw_threshold(ax, line, "the line", height=0.98)
+    percent_axis(ax.yaxis, 4)
+    ax.set_title(title)
+
+
 def own_and_new(own: Any, new: Any, line: float, title: str = "") -> None:
     """Scores of the images that drew a line, and of new ones that it judges."""
     with figure() as fig:
-        draw_two_histograms(fig.subplots(), own, new, ("the images of the fit", "new images"),
-                            title, threshold=line)  # fmt: skip
+        draw_own_and_new(fig.subplots(), own, new, line, title)
+
+
+def _hill(ax: Axes, values: Any, edges: Any, colour: str) -> float:
+    """Histogram of shares; what lies beyond the axis is left out. Returns its height."""
+    shown = np.histogram(values, edges)[0] / len(values)
+    ax.stairs(shown, edges, fill=True, color=colour, alpha=0.55)
+    return float(shown.max())
+
+
+def _corner(ax: Axes, line: int, words: str, colour: str) -> None:
+    ax.text(0.99, 0.98 - 0.11 * line, words, color=ink(colour), ha="right", va="top",
+            fontweight="bold", transform=ax.transAxes, fontsize=10)  # fmt: skip
 
 
 def draw_units(
@@ -100,21 +118,20 @@ def draw_units(
 ) -> None:
     """Draw `units` on ``ax``."""
     single, means = as_scores(single, "single"), as_scores(means, "means")
-    edges = np.linspace(single.min(), np.quantile(single, 0.995), 60)
-    for values, colour, name, place in (
-        (means, VERMILLION, "means of 64 images", 0.98),
-        (single, BLUE, "single images", 0.88),
+    edges = np.linspace(0, np.quantile(single, 0.99), 60)
+    ax.set(xlim=(edges[0], edges[-1]), xlabel="score (larger = more unusual)", ylabel="share")
+    for i, (values, colour, name) in enumerate(
+        ((means, VERMILLION, "means of 64 images"), (single, BLUE, "single images"))
     ):
-        shown = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] / len(values)
-        ax.stairs(shown, edges, fill=True, color=colour, alpha=0.55)
-        ax.text(0.99, place, name, color=ink(colour), ha="right", va="top", fontweight="bold",
-                transform=ax.transAxes, fontsize=10)  # fmt: skip
+        _hill(ax, values, edges, colour)
+        _corner(ax, i, name, colour)
     draw_threshold(ax, batch_line, "line from batches", height=0.98)
-    draw_threshold(ax, image_line, "line from images", height=0.6)
-    ax.set(xlim=(edges[0], edges[-1]), xlabel="score", ylabel="share")
+    ax.plot([image_line, image_line], [0, 0.6], transform=ax.get_xaxis_transform(), color=BLACK,
+            linestyle=(0, (5, 3)), linewidth=1.6)  # fmt: skip
+    ax.annotate("line from images", (image_line, 0.6), xycoords=("data", "axes fraction"),
+                xytext=(5, 0), textcoords="offset points", va="top", fontsize=10)  # fmt: skip
     percent_axis(ax.yaxis, 4)
-    if title:
-        ax.set_title(title)
+    ax.set_title(title)
 
 
 def units(single: Any, means: Any, image_line: float, batch_line: float, title: str = "") -> None:
@@ -126,29 +143,50 @@ def units(single: Any, means: Any, image_line: float, batch_line: float, title: 
 def draw_tuned_lines(ax: Axes, normal: Any, lines: Mapping[str, float], title: str = "") -> None:
     """Draw `tuned_lines` on ``ax``."""
     normal = as_scores(normal, "normal")
-    edges = np.linspace(0, np.quantile(normal, 0.99), 70)
-    shown = np.histogram(np.clip(normal, edges[0], edges[-1]), edges)[0] / len(normal)
-    ax.stairs(shown, edges, fill=True, color=BLUE, alpha=0.4)
+    edges = np.linspace(0, np.quantile(normal, 0.99), 60)
+    peak = _hill(ax, normal, edges, BLUE)
     ax.text(0.01, 0.98, "normal images", color=ink(BLUE), va="top", fontweight="bold",
             transform=ax.transAxes, fontsize=10)  # fmt: skip
     for i, (name, line) in enumerate(sorted(lines.items(), key=lambda item: item[1])):
         high = 0.98 - 0.13 * i
-        colour = COLOURS[1 + i]
-        above = float(np.mean(normal > line))
-        ax.plot([line, line], [0, high], transform=ax.get_xaxis_transform(), color=colour,
+        words = f"tuned on {name}: {100 * np.mean(normal > line):.0f} % above"
+        ax.plot([line, line], [0, high], transform=ax.get_xaxis_transform(), color=BLACK,
                 linewidth=2)  # fmt: skip
-        halo(ax.annotate(f"tuned on {name}: {above:.0%} above", (line, high), va="top",
-                         xycoords=("data", "axes fraction"), xytext=(5, 0), fontsize=10,
-                         textcoords="offset points", color=ink(colour),
-                         fontweight="bold"))  # fmt: skip
+        ax.annotate(words, (line, high), va="top", xycoords=("data", "axes fraction"),
+                    xytext=(5, 0), textcoords="offset points", fontsize=10)  # fmt: skip
     ax.set(xlim=(edges[0], edges[-1]), xlabel="score (larger = more unusual)", ylabel="share")
-    ax.set_ylim(0, 1.5 * shown.max())
+    ax.set_ylim(0, 1.5 * peak)
     percent_axis(ax.yaxis, 4)
-    if title:
-        ax.set_title(title)
+    ax.set_title(title)
 
 
 def tuned_lines(normal: Any, lines: Mapping[str, float], title: str = "") -> None:
     """Normal scores, and lines that other images have put there, with the normal share above."""
     with figure() as fig:
         draw_tuned_lines(fig.subplots(), normal, lines, title)
+
+
+def draw_unequal(
+    ax: Axes, by_class: Mapping[str, Estimate], overall: float, title: str = ""
+) -> None:
+    """Draw `unequal` on ``ax``."""
+    ordered = sorted(by_class.items(), key=lambda item: item[1].value)
+    for i, (name, e) in enumerate(ordered):
+        high = 0.4 + (0.0, 0.85, 0.4)[i % 3]
+        ax.plot([e.value, e.value], [0, high - 0.07], color=GREY, linewidth=1)
+        ax.plot([e.value], [0], "o", color=BLUE, markersize=12)
+        ax.annotate(name, (e.value, high), ha="center", va="center", fontsize=10)
+    ax.axvline(overall, color=BLACK, linestyle=(0, (5, 3)), linewidth=1.6, zorder=0.9)
+    ax.annotate(f"all images, {100 * overall:.1f} %", (overall, 1.7), xytext=(5, 0),
+                textcoords="offset points", fontsize=11, va="top")  # fmt: skip
+    ax.set(xlim=(-0.008, 1.12 * ordered[-1][1].value), ylim=(-0.35, 1.75), yticks=[])
+    ax.set_xlabel("false-alarm rate by predicted class")
+    ax.spines["left"].set_visible(False)
+    percent_axis(ax.xaxis)
+    ax.set_title(title)
+
+
+def unequal(by_class: Mapping[str, Estimate], overall: float, title: str = "") -> None:
+    """The rate of every class as a dot on one axis, and that of all together as a line."""
+    with figure() as fig:
+        draw_unequal(fig.subplots(), by_class, overall, title)
