@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from deepdrift.evidence.calibration import combine_p_values
 from deepdrift.lab.bench.evaluation import Estimate, false_alarm_interval
-from deepdrift.lab.thresholds.counting import rates_by_class
+from deepdrift.lab.thresholds.counting import rates_by_class, share, text_table
 from deepdrift.monitor.results import Reading
 from deepdrift.monitor.scorer import StateScorer
 
@@ -51,6 +52,14 @@ def scorer_from(states: States, labels: Tensor, fitted: Tensor, calibrated: Tens
     return scorer
 
 
+def reused(states: States, labels: Tensor, new: States, n: int) -> tuple[Tensor, Tensor, float]:
+    """Fit and calibrate on the first n samples: their scores, those of ``new``, and the line."""
+    first = torch.arange(n)
+    scorer = scorer_from(states, labels, first, first)
+    line = scorer.calibration.threshold
+    return scorer.read(keep(states, first)).score, scorer.read(new).score, line
+
+
 def reuse(
     states: States,
     labels: Tensor,
@@ -84,6 +93,31 @@ def reuse(
     return found
 
 
+def combined(p: Tensor, alpha: float = 0.05) -> dict[str, Estimate]:
+    """False-alarm rates of four decisions from p-values ``(N, K)`` of normal samples.
+
+    Examples
+    --------
+    >>> {k: e.value for k, e in combined(torch.tensor([[0.04, 0.9], [0.5, 0.6]])).items()}
+    {'any of 2': 0.5, 'Fisher': 0.0, 'Bonferroni': 0.0, 'Simes': 0.0}
+    """
+    found = {f"any of {p.shape[1]}": share((p <= alpha).any(dim=1))}
+    for method in ("fisher", "bonferroni", "simes"):
+        found[method.capitalize()] = share(combine_p_values(p, method) <= alpha)
+    return found
+
+
+def crowds(normal: Tensor, digits: Tensor, occluded: Tensor) -> dict[str, Tensor]:
+    """Batches ``(B, 64)`` of scores: normal ones, 8 digits among 56, and occluded ones."""
+    few = digits[: len(digits) // 8 * 8].view(-1, 8)[: len(normal) // 64]
+    most = normal[: 56 * len(few)].view(-1, 56)
+    return {
+        "64 garments": normal[: len(normal) // 64 * 64].view(-1, 64),
+        "8 digits hidden": torch.cat([most, few], dim=1),
+        "64 occluded": occluded[: len(occluded) // 64 * 64].view(-1, 64),
+    }
+
+
 def best_line(normal: Tensor, strange: Tensor) -> float:
     """Line that separates two sets best: most strange samples above, fewest normal ones.
 
@@ -110,6 +144,18 @@ def two_promises(
         scorer.calibrate(calibration, per_class=name == PROMISES[1])
         found[name] = {key: scorer.read(states) for key, states in sets.items()}
     return found
+
+
+def promise_table(both: Mapping[str, Mapping[str, Reading]], alphas: Sequence[float]) -> str:
+    """`two_promises` on "normal" at several promised rates and on "digits", in percent."""
+    rows = {
+        name: [
+            *(share(read["normal"].p_values <= a) for a in alphas),
+            share(read["digits"].flagged),
+        ]
+        for name, read in both.items()
+    }
+    return text_table(rows, [*(f"normal at {100 * a:.3g} %" for a in alphas), "digits found"])
 
 
 def class_bands(

@@ -8,11 +8,10 @@ STEP = 100 / 201  # percent; the rates that a line on one of 200 scores can prom
 
 EXERCISES = {
     "ex_03_1": Exercise(
-        question="With which probability, in percent, is the rate of a line from 19 images above "
-        "10 %?",
+        question="How likely, in percent, is a true rate above 10 % with 19 images?",
         test=percent(13, 14),
-        right="all 19 scores must lie below the line that 10 % of normal images exceed: 0.9 ** 19, "
-        "that is 13.5 %. The average is 5 %, and still one set in seven gives twice that.",
+        right="all 19 scores must lie below what 10 % of normal images exceed: 0.9 ** 19, 13.5 %.\n"
+        "The average is 5 %, and still one set in seven gives twice that.",
         hint="each score lies below that line with probability 0.9; all 19 must.",
         special_hints=(
             (percent(4.9, 5.1), "that is the mean rate; ask how often one line is far above it."),
@@ -23,11 +22,10 @@ EXERCISES = {
         strong_hint="Nineteen independent scores: multiply 0.9 by itself, 0.9 ** 19.",
     ),
     "ex_03_2": Exercise(
-        question="Which alpha, in percent, keeps the rate at or below 5 % in 95 of 100 sets of "
-        "200 images?",
+        question="Which alpha, in percent, keeps 95 of 100 sets of 200 images at 5 % or less?",
         test=percent(5 * STEP - 0.01, 6 * STEP - 1e-6),
-        right="at 5/201 = 2.5 % the 95 % point of the rate is 4.5 %, at 6/201 already 5.2 %: a "
-        "guarantee for one line costs half of alpha here, and less with more images.",
+        right="at 5/201 = 2.5 % the 95 % point of the rate is 4.5 %, at 6/201 already 5.2 %.\n"
+        "A guarantee for one line costs half of alpha here, and less with more images.",
         hint="try alpha = 0.01, 0.02, ... until the upper end passes 5 %; steps are 1/201.",
         special_hints=(
             (percent(4.9, 5.1), "5 % holds on average; its upper end is 7.7 %."),
@@ -37,11 +35,10 @@ EXERCISES = {
         strong_hint="Compare false_alarm_interval(200, 5 / 201)[1] with that of 6 / 201.",
     ),
     "ex_03_3": Exercise(
-        question="What is the 95 % quantile of the rate, in percent, with 50 images, each 20 "
-        "times?",
+        question="What is the 95 % quantile, in percent, with 50 images, each 20 times?",
         test=percent(10, 14.5),
-        right="copies carry no news: the 1,000 scores are as lucky as 50, and the rule, which "
-        "counts them as 1,000, cannot know. Count scenes, not frames.",
+        right="copies carry no news: the 1,000 scores are as lucky as 50, and the rule,\n"
+        "which counts them as 1,000, cannot know. Count scenes, not frames.",
         hint="take the first 50 of the drawn order and repeat them.",
         special_hints=(
             (percent(5.5, 7), "that is with 1,000 different images; change the line in the cell."),
