@@ -63,6 +63,8 @@ class FalseAlarmExplorer(Explorer):
         Source of the draws.
     n_draws : int
         Number of calibration sets.
+    score : str
+        What was scored with, for the axis.
 
     Examples
     --------
@@ -83,11 +85,12 @@ class FalseAlarmExplorer(Explorer):
         alpha: float = 0.05,
         n: int = 100,
         unit: str = "images",
+        score: str = "",
     ) -> None:
         pool = as_scores(scores_pool, "scores_pool", at_least=50)
         if not np.isfinite(pool).all():
             raise ExplorerError("scores_pool: expected finite scores of normal samples")
-        self._unit = unit
+        self._unit, self._score = unit, score
         draws = np.random.default_rng(seed).permuted(np.tile(pool, (n_draws, 1)), axis=1)
         self._draws = torch.from_numpy(draws)
         own_test = test_scores is not None
@@ -181,7 +184,7 @@ class FalseAlarmExplorer(Explorer):
             band = false_alarm_interval(n, alpha, n_test=self._n_test(n))
         title = f"{rule}, n = {n}: {100 * float(rates.mean()):.1f} % false alarms on average"
         promised = None if rule == "IQR" else alpha
-        draw_rate_histogram(ax, rates, promised, title, band, draw, (0.0, HIGHEST))
+        draw_rate_histogram(ax, rates, promised, title, band, draw, (0.0, HIGHEST), self._score)
 
 
 def _lines(ordered: Tensor, alpha: float, rule: str) -> Tensor:

@@ -48,6 +48,7 @@ def draw_rate_histogram(
     band: tuple[float, float] | None = None,
     draw: int = 1,
     limits: tuple[float, float] = (0.0, 0.2),
+    score: str = "",
 ) -> None:
     """Histogram of realised rates: those above alpha in another colour, one draw named.
 
@@ -61,6 +62,8 @@ def draw_rate_histogram(
         Where theory expects 90 % of the rates, shaded.
     draw : int
         Number of the draw to point at, from 1.
+    score : str
+        What was scored with, for the axis.
     """
     rates = as_scores(rates, "rates")
     edges = np.linspace(*limits, BINS + 1)
@@ -81,12 +84,23 @@ def draw_rate_histogram(
         draw_threshold(ax, alpha, f"promised {100 * alpha:.3g} %", height=0.98)
     if (beyond := float(np.mean(rates > limits[1]))) > 0:
         _corner(ax, 2, f"beyond this axis: {100 * beyond:.0f} %", BLACK)
-    _point_at(ax, float(rates[draw - 1]), counts, edges, f"draw {draw}", top)
-    percent_axis(ax.xaxis)
+    _point_at(ax, float(rates[draw - 1]), counts, edges, f"draw {draw}", top, alpha)
+    percent_axis(ax.xaxis, 5)
     ax.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, integer=True))
-    ax.set(xlabel="realised false-alarm rate on unseen normal samples", ylabel="number of draws")
+    ax.set(xlabel=rate_label(score), ylabel="number of draws")
     if title:
         ax.set_title(title)
+
+
+def rate_label(score: str = "") -> str:
+    """What the axis of realised rates shows.
+
+    Examples
+    --------
+    >>> rate_label("MSP")
+    'realised false-alarm rate on unseen normal samples (MSP)'
+    """
+    return "realised false-alarm rate on unseen normal samples" + (f" ({score})" if score else "")
 
 
 def _corner(ax: Axes, line: int, words: str, colour_of_words: str) -> None:
@@ -94,12 +108,16 @@ def _corner(ax: Axes, line: int, words: str, colour_of_words: str) -> None:
                  fontweight="bold", fontsize=10, transform=ax.transAxes))  # fmt: skip
 
 
-def _point_at(ax: Axes, rate: float, counts: Any, edges: Any, name: str, top: float) -> None:
-    """Arrow from the name of a draw to its place on the hill."""
+def _point_at(
+    ax: Axes, rate: float, counts: Any, edges: Any, name: str, top: float, line: float | None
+) -> None:
+    """Arrow from the name of a draw to its place on the hill, away from the line if there is."""
     at = min(max(rate, edges[0]), edges[-1])
     place = min(int(np.searchsorted(edges, at, side="right")) - 1, len(counts) - 1)
     words = f"{name}: {100 * rate:.1f} %"
-    side = "left" if at < edges[0] + 0.75 * (edges[-1] - edges[0]) else "right"
+    share = (at - edges[0]) / (edges[-1] - edges[0])
+    before_line = line is not None and at < line and share > 0.2
+    side = "right" if before_line or share > 0.75 else "left"
     ax.plot([at, at], [counts[place], 0.8 * top], color=BLACK, linewidth=1)
     ax.plot([at], [counts[place]], marker="v", color=BLACK, markersize=7, clip_on=False)
     halo(ax.annotate(words, (at, 0.8 * top), xytext=(4 if side == "left" else -4, 0), ha=side,
@@ -135,7 +153,7 @@ def draw_rates(
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.grid(axis="x")
-    percent_axis(ax.xaxis)
+    percent_axis(ax.xaxis, 5)
     if promised is not None:
         ax.axvline(promised, color=BLACK, linestyle=(0, (5, 3)), linewidth=1.4, zorder=0.9)
         ax.annotate(f"promised {100 * promised:.3g} %", (promised, 1), xytext=(0, 2), ha="center",
@@ -183,7 +201,7 @@ def draw_found(
         ax.plot(x, value, "os^"[i % 3] + "-", color=colour(i))
     ax.plot(x, alphas, color=GREY, linestyle=(0, (5, 3)), linewidth=1.4)
     ax.set_xticks(x, [f"{100 * a:.3g} %" for a in alphas])
-    ax.set(xlim=(-0.2, len(alphas) - 0.8), ylim=(0, 1.02))
+    ax.set(xlim=(-0.2, len(alphas) - 0.8), ylim=(0, 1.02), yticks=[0, 0.5, 1])
     percent_axis(ax.yaxis)
     ax.set_title(title, fontsize=11)
 

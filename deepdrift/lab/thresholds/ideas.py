@@ -23,6 +23,8 @@ from deepdrift.lab.bench.figures import (
     percent_axis,
 )
 
+SCORE = "fused, layers only"  # what notebook 03 looks at
+
 
 def draw_ten_scores(
     ax: Axes, normal: Any, new: float, alpha: float | None = None, title: str = ""
@@ -84,14 +86,14 @@ def draw_own_and_new(ax: Axes, own: Any, new: Any, line: float, title: str = "")
     """Draw `own_and_new` on ``ax``."""
     own, new = as_scores(own, "own"), as_scores(new, "new")
     edges = np.linspace(0, np.quantile(np.r_[own, new], 0.995), 40)
-    ax.set(xlim=(edges[0], edges[-1]), xlabel="score (larger = more unusual)", ylabel="share")
+    ax.set(xlim=(edges[0], edges[-1]), xlabel=f"score ({SCORE})", ylabel="share")
     for i, (values, colour, name) in enumerate(
         ((own, BLUE, "images of the fit"), (new, VERMILLION, "new images"))
     ):
         _hill(ax, values, edges, colour)
         _corner(ax, i, f"{name}: {100 * np.mean(values > line):.0f} % above", colour)
     draw_threshold(ax, line, "the line", height=0.98)
-    percent_axis(ax.yaxis, 4)
+    percent_axis(ax.yaxis, 3)
     ax.set_title(title)
 
 
@@ -119,7 +121,7 @@ def draw_units(
     """Draw `units` on ``ax``."""
     single, means = as_scores(single, "single"), as_scores(means, "means")
     edges = np.linspace(0, np.quantile(single, 0.99), 60)
-    ax.set(xlim=(edges[0], edges[-1]), xlabel="score (larger = more unusual)", ylabel="share")
+    ax.set(xlim=(edges[0], edges[-1]), xlabel=f"score ({SCORE})", ylabel="share")
     for i, (values, colour, name) in enumerate(
         ((means, VERMILLION, "means of 64 images"), (single, BLUE, "single images"))
     ):
@@ -130,7 +132,7 @@ def draw_units(
             linestyle=(0, (5, 3)), linewidth=1.6)  # fmt: skip
     ax.annotate("line from images", (image_line, 0.6), xycoords=("data", "axes fraction"),
                 xytext=(5, 0), textcoords="offset points", va="top", fontsize=10)  # fmt: skip
-    percent_axis(ax.yaxis, 4)
+    percent_axis(ax.yaxis, 3)
     ax.set_title(title)
 
 
@@ -154,9 +156,9 @@ def draw_tuned_lines(ax: Axes, normal: Any, lines: Mapping[str, float], title: s
                 linewidth=2)  # fmt: skip
         ax.annotate(words, (line, high), va="top", xycoords=("data", "axes fraction"),
                     xytext=(5, 0), textcoords="offset points", fontsize=10)  # fmt: skip
-    ax.set(xlim=(edges[0], edges[-1]), xlabel="score (larger = more unusual)", ylabel="share")
+    ax.set(xlim=(edges[0], edges[-1]), xlabel=f"score ({SCORE})", ylabel="share")
     ax.set_ylim(0, 1.5 * peak)
-    percent_axis(ax.yaxis, 4)
+    percent_axis(ax.yaxis, 3)
     ax.set_title(title)
 
 
@@ -171,22 +173,24 @@ def draw_unequal(
 ) -> None:
     """Draw `unequal` on ``ax``."""
     ordered = sorted(by_class.items(), key=lambda item: item[1].value)
-    for i, (name, e) in enumerate(ordered):
-        high = 0.4 + (0.0, 0.85, 0.4)[i % 3]
-        ax.plot([e.value, e.value], [0, high - 0.07], color=GREY, linewidth=1)
-        ax.plot([e.value], [0], "o", color=BLUE, markersize=12)
-        ax.annotate(name, (e.value, high), ha="center", va="center", fontsize=10)
+    named = [name for name, _ in (ordered[0], *ordered[-2:])]
+    for name, e in ordered:
+        shade = BLUE if name in named else GREY
+        ax.plot([e.value], [0], "o", color=shade, markersize=12, markeredgecolor="white")
+        if name in named:
+            words = f"{name}\n{100 * e.value:.1f} %"
+            ax.annotate(words, (e.value, 0.25), ha="center", va="bottom", fontsize=11)
     ax.axvline(overall, color=BLACK, linestyle=(0, (5, 3)), linewidth=1.6, zorder=0.9)
-    ax.annotate(f"all images, {100 * overall:.1f} %", (overall, 1.7), xytext=(5, 0),
+    ax.annotate(f"all images, {100 * overall:.1f} %", (overall, 1.5), xytext=(5, 0),
                 textcoords="offset points", fontsize=11, va="top")  # fmt: skip
-    ax.set(xlim=(-0.008, 1.12 * ordered[-1][1].value), ylim=(-0.35, 1.75), yticks=[])
-    ax.set_xlabel("false-alarm rate by predicted class")
+    ax.set(xlim=(-0.008, 1.12 * ordered[-1][1].value), ylim=(-0.4, 1.6), yticks=[])
+    ax.set_xlabel(f"rate by predicted class ({SCORE})")
     ax.spines["left"].set_visible(False)
-    percent_axis(ax.xaxis)
+    percent_axis(ax.xaxis, 5)
     ax.set_title(title)
 
 
 def unequal(by_class: Mapping[str, Estimate], overall: float, title: str = "") -> None:
-    """The rate of every class as a dot on one axis, and that of all together as a line."""
+    """The rate of every class as a dot, three of them named, and that of all as a line."""
     with figure() as fig:
         draw_unequal(fig.subplots(), by_class, overall, title)
