@@ -58,7 +58,7 @@ EXPLORERS = {
     "shift": (lambda: ShiftExplorer(SCORES), {"severity": 5, "score": "innovation"}),
     "false alarms": (
         lambda: FalseAlarmExplorer(NORMAL, n_draws=50),
-        {"alpha": 0.1, "n": 60, "rule": "quantile"},
+        {"alpha": 0.1, "n": 60, "draw": 7, "rule": "quantile"},
     ),
 }
 
@@ -496,17 +496,51 @@ def test_conformal_keeps_its_promise_and_the_quantile_rule_does_not():
 
 def test_too_small_a_set_is_explained_not_raised():
     app = FalseAlarmExplorer(POOL, n_draws=5).set(n=50, alpha=0.01)
-    assert "50 calibration images are too few to promise this; at least 99" in app.summary()
+    assert app.summary().endswith("50 calibration images are too few; at least 99 are needed.")
     assert app.rates().size == 0
     assert app.set(n=99).rates().size == 5
     assert app.set(n=98, rule="quantile").rates().size == 5
+    for rule in ("conformal", "quantile"):
+        assert "no line can promise" in app.summary(rule=rule, alpha=0.0)
+        assert app.rates(rule=rule, alpha=0.0).size == 0
 
 
-def test_iqr_ignores_alpha_and_says_so():
+def test_iqr_has_no_alpha_to_move_draw_or_count():
     app = FalseAlarmExplorer(POOL, n_draws=10).set(rule="IQR")
-    before = app.rates()
-    assert np.array_equal(before, app.set(alpha=0.2).rates())
+    before = app.rates(), app.summary(), app.image.value
+    assert app.alpha.disabled and app._alpha_box.disabled
+    assert np.array_equal(before[0], app.set(alpha=0.15).rates())
+    assert (app.summary(), app.image.value) == before[1:]
     assert app.summary().startswith("IQR rule, which promises no rate, 100 calibration images")
+    assert "exceed" not in app.summary() and "0.15" not in app.summary()
+    app.set(rule="conformal")
+    assert not app.alpha.disabled and not app._alpha_box.disabled
+
+
+def test_a_draw_is_one_of_the_hill_and_the_hill_stays():
+    app = FalseAlarmExplorer(POOL, n_draws=12)
+    hill = app.summary().splitlines()[1]
+    for draw, rate in enumerate(app.rates(), start=1):
+        first, second = app.summary(draw=draw).splitlines()
+        assert f"draw {draw} gives {100 * rate:.1f} % false alarms." in first and second == hill
+
+
+def test_the_sentence_counts_what_the_picture_colours():
+    """The bars above the promised rate are those that the sentence calls too high."""
+    app = FalseAlarmExplorer(POOL, n_draws=200, n=100)
+    below, above = (patch for patch in app._axes[0].patches if hasattr(patch, "get_data"))
+    tall = above.get_data().values - below.get_data().values
+    share = 100 * tall.sum() / above.get_data().values.sum()
+    assert f"{share:.0f} % exceed 5 %" in app.summary()
+    assert above.get_data().values.sum() == 200
+
+
+def test_sentences_fit_the_page_of_a_notebook():
+    app = FalseAlarmExplorer(POOL, n_draws=20)
+    for rule in RULES:
+        for alpha in (0.0, 0.005, 0.05, 0.2):
+            said = app.summary(rule=rule, alpha=alpha, n=480, draw=20).splitlines()
+            assert max(map(len, said)) <= 100
 
 
 def test_rate_summary_by_hand():

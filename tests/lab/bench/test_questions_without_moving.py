@@ -94,7 +94,8 @@ EXPLORERS = {
     "shift": (growing, {"severity": 3, "score": "innovation", "shift": "noise"}, {"severity": 4},
               ["auroc"]),
     "false alarms": (lambda: FalseAlarmExplorer(NORMAL, n_draws=20),
-                     {"alpha": 0.1, "n": 60, "rule": "quantile"}, {"rule": "luck"}, ["rates"]),
+                     {"alpha": 0.1, "n": 60, "draw": 7, "rule": "quantile"}, {"rule": "luck"},
+                     ["rates"]),
     "live": (monitor, {"step": 39, "stream": "stationary", "theta_high": 2.0, "theta_low": 0.5,
                        "theta_slope": 0.2, "window_size": 10, "raise_after": 2, "clear_after": 3,
                        "detector": "cusum"}, {"step": 40}, ["log_lines"]),
@@ -131,7 +132,7 @@ def test_every_control_of_every_explorer_is_moved_here(case):
 def test_the_sentence_elsewhere_is_the_one_after_moving_there(case):
     app, moves, _, _ = case
     before, drawn = everything(app), []
-    app._draw = lambda *a, draw=app._draw, **k: (drawn.append(1), draw(*a, **k))
+    app._draw = lambda *a, paint=app._draw, **k: (drawn.append(1), paint(*a, **k))
     one_by_one = {name: app.summary(**{name: value}) for name, value in moves.items()}
     there = app.summary(**moves)
     assert everything(app) == before and not drawn
