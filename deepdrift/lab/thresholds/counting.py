@@ -97,7 +97,7 @@ def share_inside(rates: Any, bands: Sequence[tuple[float, float]]) -> list[float
 
 
 def wrapped(sentence: Any, width: int = 96) -> str:
-    """A long sentence on several lines.
+    """A long sentence on several lines, none of which ends at an equals sign.
 
     Examples
     --------
@@ -105,7 +105,8 @@ def wrapped(sentence: Any, width: int = 96) -> str:
     one two
     three
     """
-    return textwrap.fill(str(sentence), width)
+    glued = str(sentence).replace(" = ", "\u00a0=\u00a0")
+    return textwrap.fill(glued, width).replace("\u00a0", " ")
 
 
 def found_at(

@@ -153,7 +153,8 @@ def draw_rates(
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
     ax.grid(axis="x")
-    percent_axis(ax.xaxis, 5)
+    percent_axis(ax.xaxis)
+    ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(5, steps=[1, 2, 5, 10]))
     if promised is not None:
         ax.axvline(promised, color=BLACK, linestyle=(0, (5, 3)), linewidth=1.4, zorder=0.9)
         ax.annotate(f"promised {100 * promised:.3g} %", (promised, 1), xytext=(0, 2), ha="center",
