@@ -85,7 +85,8 @@ def draw_rate_histogram(
     if (beyond := float(np.mean(rates > limits[1]))) > 0:
         _corner(ax, 2, f"beyond this axis: {100 * beyond:.0f} %", BLACK)
     _point_at(ax, float(rates[draw - 1]), counts, edges, f"draw {draw}", top, alpha)
-    percent_axis(ax.xaxis, 5)
+    percent_axis(ax.xaxis)
+    ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, steps=[1, 2, 5, 10]))
     ax.yaxis.set_major_locator(matplotlib.ticker.MaxNLocator(4, integer=True))
     ax.set(xlabel=rate_label(score), ylabel="number of draws")
     if title:
