@@ -84,6 +84,20 @@ class Curves:
         return int(places.min()) + 1, int(places.max()) + 1
 
 
+def at_four_ranks(curves: Mapping[str, Curves]) -> dict[str, dict[str, float]]:
+    """Mean AUROC of both distances at rank 1, 8, that of 99 %, and the full one."""
+    return {
+        f"{name}, {distance}": {
+            "rank 1": c.at(distance, 1),
+            "rank 8": c.at(distance, 8),
+            "99 %": c.at(distance, c.rank),
+            "full": c.at(distance, len(c.shares)),
+        }
+        for name, c in curves.items()
+        for distance in c.mean
+    }
+
+
 def planes_and_rivals(recorded: Recorded, sets: StrangeSets) -> ScoreTable:
     """Planes of 99 % and their strongest rivals on the same images.
 
