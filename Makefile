@@ -4,10 +4,15 @@ VENV ?= .venv
 JOBS ?= 2
 LAB_FLAGS ?=
 NB ?=
+TORCH ?=
 
 # One thread per process: the numbers in the notebooks do not depend on the machine's cores.
 PY := OMP_NUM_THREADS=1 $(VENV)/bin/python
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check install
+
+# TORCH=cpu: PyTorch for the processor alone, from PyTorch's own index, without the CUDA libraries.
+CPU_INDEX := https://download.pytorch.org/whl/cpu
+CPU_TORCH = $(if $(filter cpu,$(TORCH)),$(PIP) torch torchvision --index-url $(CPU_INDEX))
 
 # Strict comparison of every stored output; tests/test_nbval_bites.py reads this line.
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout 600 --nbval-kernel-startup-timeout 600
@@ -22,11 +27,13 @@ PORTABLE := ATEN_CPU_CAPABILITY=default
 
 say = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help lab test test-portable bench refresh data
+.PHONY: help lab class test test-portable bench refresh data
 
 help:
 	@echo 'make lab      install into $(VENV), put the notebooks into workspace/ and open the first one'
 	@echo '              (LAB_FLAGS=--no-browser); what you change in workspace/ stays'
+	@echo '              (TORCH=cpu: without the CUDA libraries of PyTorch, 5 GB, on a first call)'
+	@echo 'make class    write class/: students.zip, teachers.zip, and slides for a room without network'
 	@echo 'make test     install into $(VENV) and run every check'
 	@echo 'make test-portable  unit tests and notebooks again, as on a processor of another kind'
 	@echo 'make bench    measure what watching a network costs, and how quick the sliders are'
@@ -44,13 +51,20 @@ $(VENV)/.created:
 
 $(VENV)/.lab: pyproject.toml $(VENV)/.created
 	$(call say,install DeepDrift and what the notebooks need)
+	$(CPU_TORCH)
 	$(PIP) --editable '.[lab]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.created
 	$(call say,install DeepDrift with what the notebooks and the checks need)
+	$(CPU_TORCH)
 	$(PIP) --editable '.[lab,test]'
-	@touch $@ $(VENV)/.lab
+	@touch $@ $(VENV)/.lab $(VENV)/.class
+
+$(VENV)/.class: $(VENV)/.lab
+	$(call say,install what the slides need)
+	$(PIP) --editable '.[lab,class]'
+	@touch $@
 
 $(VENV)/.data: $(VENV)/.lab
 	$(call say,install what the data scripts need)
@@ -62,6 +76,9 @@ $(VENV)/.data: $(VENV)/.lab
 lab: $(VENV)/.lab
 	@$(VENV)/bin/python tools/workspace.py
 	$(VENV)/bin/jupyter lab workspace/00_start_here.ipynb $(LAB_FLAGS)
+
+class: $(VENV)/.class
+	@$(VENV)/bin/python tools/classroom.py
 
 test: $(VENV)/.test
 	$(call say,style: ruff check and ruff format)
