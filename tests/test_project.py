@@ -92,6 +92,29 @@ def test_there_is_one_version():
     assert citation["version"] == deepdrift.__version__
 
 
+def test_binder_installs_what_make_lab_does_and_opens_the_same_notebook():
+    lines = (ROOT / ".binder" / "postBuild").read_text(encoding="utf-8").splitlines()
+    installs = [line.split(" install ")[1] for line in lines if "pip install" in line]
+    assert installs == [
+        "--no-cache-dir torch torchvision --index-url https://download.pytorch.org/whl/cpu",
+        "--no-cache-dir --editable '.[lab]'",
+    ]
+    names = {split_requirement(x)[0] for x in PROJECT["optional-dependencies"]["lab"]}
+    assert "torchvision" in names and any(x.startswith("torch>") for x in PROJECT["dependencies"])
+    version = (ROOT / ".binder" / "runtime.txt").read_text(encoding="utf-8").strip()
+    assert PROJECT["requires-python"] == f">={version.removeprefix('python-')}"
+    config = json.loads((ROOT / ".binder" / "jupyter_server_config.json").read_text())
+    opened = {section["default_url"] for section in config.values()}
+    assert opened == {"/lab/tree/workspace/00_start_here.ipynb"}
+    assert "python tools/workspace.py" in lines
+    assert "cp .binder/jupyter_server_config.json ~/.jupyter/" in lines
+
+
+def test_what_the_slides_need_is_tested():
+    extras = PROJECT["optional-dependencies"]
+    assert set(extras["class"]) <= set(extras["test"])
+
+
 # ---- the house ----
 
 
@@ -264,7 +287,7 @@ def test_the_package_is_typed():
 
 PAGE = (ROOT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
 CODE = re.findall(r"`([^`\n]+)`", PAGE) + re.findall(r"```\n(.+?)```", PAGE, re.S)
-MADE_LATER = {"workspace/"}  # by `make lab`
+MADE_LATER = {"workspace/", "class/"}  # by `make lab` and `make class`
 
 
 def test_every_path_on_the_page_exists():
