@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,7 +23,7 @@ def draw_rank_curves(
     ranks = np.arange(1, len(shares) + 1)
     ax.plot([0, len(shares)], [0.5, 0.5], color=figures.GREY, linestyle=(0, (5, 3)), linewidth=1.2)
     lines = {"variance": shares, **curves}
-    colours = dict(zip(lines, (figures.GREY, figures.VERMILLION, figures.BLUE), strict=False))
+    colours = dict(zip(lines, (figures.GREY, figures.GREEN, figures.PURPLE), strict=False))
     for name, line in lines.items():
         ax.plot(ranks, line, color=colours[name], linewidth=2.6 if name == chosen else 1.6,
                 linestyle=":" if name == "variance" else "-")  # fmt: skip
@@ -83,7 +84,16 @@ def plane_by_hand(x: Any, queries: Mapping[str, Sequence[float]], dime: DIME, ti
             ax.plot(*query, "s", color=figures.VERMILLION, markersize=8)
             ax.annotate(name, query, xytext=(9, -4), textcoords="offset points",
                         color=figures.VERMILLION, fontweight="bold")  # fmt: skip
-        ax.set_aspect("equal", adjustable="datalim")
+        ax.annotate(
+            "normal",
+            known[0],
+            xytext=(-9, 4),
+            textcoords="offset points",
+            ha="right",
+            color=figures.ink(figures.BLUE),
+            fontweight="bold",
+        )
+        ax.set_aspect("equal", adjustable="box")
         ax.set(xlabel="feature 1", ylabel="feature 2", title=title)
 
 
@@ -97,14 +107,18 @@ def draw_choices(
     ax.axhline(wanted, color=figures.BLACK, linestyle=(0, (5, 3)), linewidth=1.4)
     ax.annotate(f"wanted {wanted:g}", (len(total) + 0.45, wanted), xytext=(0, 4), ha="right",
                 textcoords="offset points", fontsize=9.5)  # fmt: skip
-    levels: dict[int, int] = {}
-    for name, rank in choices.items():
-        level = levels.get(rank, 0)
-        levels[rank] = level + 1
-        right = name == "right"
-        colour = figures.BLUE if right else figures.VERMILLION
-        ax.annotate(name, (rank, 0.04 + 0.13 * level), ha="center", fontsize=9.5,
-                    fontweight="bold", color=figures.ink(colour))  # fmt: skip
+    for level, (name, rank) in enumerate(choices.items()):
+        colour = figures.BLUE if name == "right" else figures.VERMILLION
+        # each on a line of its own, within the panel
+        side = "left" if rank == 1 else "right" if rank == len(total) else "center"
+        ax.annotate(
+            name,
+            (rank - 0.3 * (rank == 1), 0.04 + 0.13 * level),
+            ha=side,
+            fontsize=9.5,
+            fontweight="bold",
+            color=figures.ink(colour),
+        )
     ax.set_xticks(ranks)
     ax.set(xlabel="rank", ylabel="share of the variance", ylim=(0, 1.08))
 
@@ -120,7 +134,7 @@ def draw_kills(ax: Any, alive: Mapping[str, Sequence[str]], mutants: Sequence[st
                     fontsize=9.5, fontweight="normal" if lives else "bold")  # fmt: skip
     ax.set_xlim(0, len(mutants))
     ax.set_ylim(len(alive), 0)
-    ax.set_xticks(np.arange(len(mutants)) + 0.48, [name.replace(" ", "\n", 1) for name in mutants])
+    ax.set_xticks(np.arange(len(mutants)) + 0.48, [textwrap.fill(name, 9) for name in mutants])
     ax.set_yticks(np.arange(len(alive)) + 0.45, list(alive))
     ax.tick_params(length=0)
     for spine in ax.spines.values():
