@@ -126,3 +126,20 @@ def flagged_by_layer(reading: Reading, alpha: float = 0.05) -> dict[str, Estimat
     hits = (reading.layer_p_values["distance"] <= alpha).sum(dim=0).tolist()
     n = len(reading.score)
     return {k: proportion(hit, n) for k, hit in zip(reading.layers, hits, strict=True)}
+
+
+def layer_table(shares: Mapping[str, Mapping[str, Estimate]]) -> str:
+    """What `flagged_by_layer` found, a row per kind of picture, in percent.
+
+    Examples
+    --------
+    >>> print(layer_table({"bags": {"patch": proportion(1, 4), "blocks.0": proportion(3, 4)}}))
+                       patch  blocks.0
+    bags                25 %      75 %
+    """
+    layers = list(next(iter(shares.values())))
+    lines = ["  ".join([f"{'':14s}", *(f"{layer:>8s}" for layer in layers)])]
+    for name, by_layer in shares.items():
+        cells = (f"{100 * by_layer[layer].value:6.0f} %" for layer in layers)
+        lines.append("  ".join([f"{name:14s}", *cells]))
+    return "\n".join(lines)
