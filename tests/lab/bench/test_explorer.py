@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import re
 import warnings
 
@@ -35,6 +36,7 @@ STATES = {
     name: {"stem": RNG.normal(m, 1, (60, 3)), "head": RNG.normal(m, 1, (60, 5))}
     for name, m in (("clothing", 1.0), ("digits", 0.2))
 }
+OTHER = {n: {k: x**2 for k, x in states.items()} for n, states in STATES.items()}
 SCORES = {
     "raw velocity": {s: RNG.gamma(9, 1 - 0.1 * s, 150) for s in range(6)},
     "innovation": {s: RNG.gamma(9, 1 + 0.2 * s, 150) for s in range(6)},
@@ -55,6 +57,10 @@ EXPLORERS = {
     "threshold": (threshold_explorer, {"threshold": 20.0, "shift": "patches"}),
     "log": (lambda: ThresholdExplorer(NORMAL, DIGITS, log=True), {"threshold": 20.0}),
     "layer": (lambda: LayerPicker(STATES), {"layer": "head"}),
+    "layer and pooling": (
+        lambda: LayerPicker({"mean": STATES, "largest": OTHER}),
+        {"layer": "head", "pooling": "largest"},
+    ),
     "shift": (lambda: ShiftExplorer(SCORES), {"severity": 5, "score": "innovation"}),
     "false alarms": (
         lambda: FalseAlarmExplorer(NORMAL, n_draws=50),
@@ -300,6 +306,36 @@ def test_a_start_outside_the_data_widens_the_slider():
     assert app.values["threshold"] == 9.0 and app.threshold.max >= 9.0
 
 
+def test_the_point_on_the_roc_curve_moves_with_the_line_and_the_diamond_stays():
+    app = threshold_explorer(threshold=15.0, mark_name="5 % line").set(threshold=22.0)
+    curve = app.curve()
+    lines = {line.get_marker(): line.get_xydata()[0] for line in app._axes[1].lines}
+    for marker, threshold in (("o", 22.0), ("D", 15.0)):
+        expected = (NORMAL > threshold).mean(), (DIGITS > threshold).mean()
+        assert lines[marker] == pytest.approx(expected)
+        on_curve = np.hypot(curve.false_alarms - expected[0], curve.caught - expected[1])
+        assert on_curve.min() == pytest.approx(0, abs=1e-9)
+    assert curve.auroc == pytest.approx(roc_auc_score([0] * 400 + [1] * 200, [*NORMAL, *DIGITS]))
+    assert app.curve(shift="patches").auroc > curve.auroc and app.values["shift"] == "digits"
+    words = {text.get_text() for text in app._axes[1].texts}
+    assert "5 % line" in words and any(w.startswith(f"AUROC {curve.auroc:.2f}") for w in words)
+
+
+def test_the_slider_lies_under_the_scores():
+    app = threshold_explorer()
+    assert app.view.children[-1] is app.threshold
+    assert app._axes[0].get_xlim() == pytest.approx((app.threshold.min, app.threshold.max))
+
+
+def test_prices_by_hand():
+    app = ThresholdExplorer([1, 2, 3, 9], {"digits": [2, 5, 8, 8], "noise": [1, 1]}, threshold=3)
+    assert [line.split() for line in app.prices([3, 1.5]).split("\n")] == [
+        ["threshold", "false", "alarms", "digits", "missed", "noise", "missed"],
+        ["3", "25.0", "%", "25.0", "%", "100.0", "%"],
+        ["1.5", "75.0", "%", "0.0", "%", "100.0", "%"],
+    ]
+
+
 def test_infinite_scores_are_counted_and_drawn():
     app = ThresholdExplorer(NORMAL, [30.0, np.inf, np.inf], threshold=40.0)
     assert "1 of 3 shifted images are missed (33.3 %)" in app.summary()
@@ -367,7 +403,7 @@ def test_projection_is_fitted_on_normal_states_alone():
     normal[:, :2] = RNG.normal(size=(50, 2)) * [3, 1]
     wild = RNG.normal(size=(50, 4)) * 100
     picker = LayerPicker({"bags": {"a": normal}, "digits": {"a": wild}})
-    points = picker._views["a"].points
+    points = picker._views["", "a"].points
     assert np.linalg.norm(points["bags"], axis=1) == pytest.approx(
         np.linalg.norm(normal - normal.mean(0), axis=1)
     )
@@ -385,6 +421,46 @@ def test_layers_of_width_one_and_constant_layers_can_be_picked():
             {"bags": {"dead": np.zeros((5, 3))}, "digits": {"dead": np.zeros((1, 3))}}
         )
     assert "hold 100 % of the spread" in app.summary() and "bags 0, digits 0." in app.summary()
+
+
+def test_the_auroc_of_a_layer_is_that_of_its_scores():
+    scores = {n: {k: x[:, 0] for k, x in states.items()} for n, states in STATES.items()}
+    squared = {n: {k: x**2 for k, x in states.items()} for n, states in scores.items()}
+    app = LayerPicker(
+        {"mean": STATES, "largest": OTHER}, scores={"mean": scores, "largest": squared}
+    )
+    for pooling, judged in (("mean", scores), ("largest", squared)):
+        for layer in ("stem", "head"):
+            both = np.concatenate([judged["clothing"][layer], judged["digits"][layer]])
+            expected = round(roc_auc_score([0] * 60 + [1] * 60, both), 2)
+            assert app.aurocs(layer=layer, pooling=pooling) == {"digits": expected}
+            sentence = app.summary(layer=layer, pooling=pooling)
+            assert sentence.endswith(f"AUROC here: digits {expected:.2f}.")
+            assert f"Layer {layer}, pooling {pooling} (" in sentence
+    assert LayerPicker(STATES).aurocs() == {}
+
+
+def test_no_set_lies_on_top_of_another():
+    """Points are drawn in one mixed order, each in the colour of its set."""
+    app = LayerPicker(STATES, n_points=50)
+    (cloud,) = app._axes[0].collections
+    points = app._views["", "stem"].points
+    place = {tuple(p): name for name, at in points.items() for p in at}
+    drawn = [place[tuple(p)] for p in cloud.get_offsets()]
+    assert sorted(drawn) == ["clothing"] * 50 + ["digits"] * 50
+    assert 15 < sum(a != b for a, b in itertools.pairwise(drawn)), "neither is drawn first"
+
+
+@pytest.mark.parametrize(
+    ("scores", "message"),
+    [
+        ({"mean": {}}, "expected them for mean, largest"),
+        ({"mean": STATES}, "expected them for mean, largest, as the states are, got mean"),
+    ],
+)
+def test_scores_of_other_poolings_are_refused(scores, message):
+    with pytest.raises(ExplorerError, match=message):
+        LayerPicker({"mean": STATES, "largest": OTHER}, scores=scores)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,8 @@ def threshold(**options):
 def layers():
     sets = {name: {"stem": RNG.normal(m, 1, (60, 3)), "head": RNG.normal(m, 1, (60, 5))}
             for name, m in (("clothing", 1.0), ("digits", 0.2))}  # fmt: skip
-    return LayerPicker(sets)
+    other = {n: {k: abs(x) for k, x in states.items()} for n, states in sets.items()}
+    return LayerPicker({"mean": sets, "largest": other})
 
 
 def growing():
@@ -90,7 +91,7 @@ def game():
 # how to make it, a move of every control, a value no control can take, other questions
 EXPLORERS = {
     "threshold": (threshold, {"threshold": 7.5, "shift": "noise"}, {"threshold": -5}, ["counts"]),
-    "layer": (layers, {"layer": "head"}, {"layer": "neck"}, []),
+    "layer": (layers, {"layer": "head", "pooling": "largest"}, {"layer": "neck"}, []),
     "shift": (growing, {"severity": 3, "score": "innovation", "shift": "noise"}, {"severity": 4},
               ["auroc"]),
     "false alarms": (lambda: FalseAlarmExplorer(NORMAL, n_draws=20),
