@@ -18,12 +18,12 @@ BAR = 0.24  # width of a bar
 
 def draw_chain(
     ax: figures.Axes,
-    states: Mapping[str, Any],
+    states: Mapping[str, Any] | Sequence[Any],
     predicted: Any | None = None,
     title: str = "",
 ) -> dict[str, Any]:
     """Draw `chain` on ``ax``; returns bars by layer, and ``step``, ``predicted``, ``residual``."""
-    rows = {name: as_array(state, f"state of {name!r}", 1) for name, state in states.items()}
+    rows = _rows(states)
     expected = None if predicted is None else as_array(predicted, "predicted", 1)
     everything = [*rows.values()] + ([] if expected is None else [expected])
     widths = {len(row) for row in everything}
@@ -76,22 +76,31 @@ def draw_chain(
     return artists
 
 
-def chain(states: Mapping[str, Any], predicted: Any | None = None, title: str = "") -> None:
+def chain(
+    states: Mapping[str, Any] | Sequence[Any], predicted: Any | None = None, title: str = ""
+) -> None:
     """Layers as a chain of boxes, their states as bars, the last step as an arrow.
 
     Parameters
     ----------
-    states : mapping of str to array_like, shape (D,)
-        Layer -> its state for one input, in the order in which the layers run; all of one width.
+    states : array_like, shape (L, D), or mapping of str to array_like, shape (D,)
+        The state of every layer for one input, in the order in which the layers run; or by name
+        of the layer, else they are numbered.
     predicted : array_like, shape (D,), optional
         What was expected of the last state: dashed, with the residual as an arrow from there to
         the state.
     title : str
         The finding.
     """
-    said = "; ".join(f"{name} {_numbers(as_array(x, name, 1))}" for name, x in states.items())
+    said = "; ".join(f"{name} {_numbers(row)}" for name, row in _rows(states).items())
     with figures.figure(alt=f"{title}. A chain of layers: {said}") as fig:
         draw_chain(fig.subplots(), states, predicted, title)
+
+
+def _rows(states: Mapping[str, Any] | Sequence[Any]) -> dict[str, np.ndarray]:
+    if not isinstance(states, Mapping):
+        states = {f"layer {i}": state for i, state in enumerate(states, 1)}
+    return {name: as_array(state, f"state of {name!r}", 1) for name, state in states.items()}
 
 
 def _places(x0: float, n: int) -> np.ndarray:

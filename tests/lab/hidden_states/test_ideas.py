@@ -28,6 +28,8 @@ def test_bars_are_the_states_on_one_scale(ax):
     for name, state in STATES.items():
         assert [bar.get_height() / unit for bar in artists[name]] == pytest.approx(state)
     assert [bar.get_height() / unit for bar in artists["predicted"]] == pytest.approx(EXPECTED)
+    numbered = draw_chain(ax, [*STATES.values()])
+    assert numbered.keys() >= STATES.keys(), "without names layers are numbered from 1"
 
 
 def test_step_prediction_and_residual_are_said_and_only_what_differs_is_an_arrow(ax):
