@@ -121,14 +121,7 @@ class ThresholdExplorer(Explorer):
                 f"got {threshold!r}"
             )
         low, high = min(low, start), max(high, start)
-        if log:
-            step = nice_step(math.log10(low), math.log10(high))
-        else:
-            step = nice_step(low, high)
-            low, high = (
-                float(f"{rounded(x / step) * step:.10g}")
-                for rounded, x in ((math.floor, low), (math.ceil, high))
-            )
+        low, high, step = _around(start, low, high, log)
         controls = {"threshold": number_control("threshold", start, low, high, step, log=log)}
         if several:
             controls["shift"] = choice_control("shift", list(self._shifted))
@@ -198,8 +191,7 @@ class ThresholdExplorer(Explorer):
 
     def _draw_set(self, axes: list[Any], name: str) -> dict[str, Any]:
         """All that stays while the line moves, and the artists that do not."""
-        for ax in axes:
-            ax.clear()
+        super()._wipe()
         artists = figures.draw_two_histograms(
             axes[0], self._normal, self._shifted[name], (self._normal_name, name),
             xlabel=self._xlabel, log=self._log, edges=self._edges,
@@ -215,6 +207,27 @@ class ThresholdExplorer(Explorer):
             mark_name=self._mark_name, labels=("false alarms", f"{name} caught"),
         )  # fmt: skip
         return artists | {"point": roc["point"], "line": ()}
+
+
+def _around(start: float, low: float, high: float, log: bool) -> tuple[float, float, float]:
+    """Ends and step of a slider that reaches from low to high, and to the start in whole steps.
+
+    A browser moves a handle that stands between two steps.
+
+    Examples
+    --------
+    >>> _around(15.5, low=0.0, high=52.8, log=False)
+    (-0.1, 52.9, 0.2)
+    """
+    a, at, b = (math.log10(x) if log else x for x in (low, start, high))
+    step = nice_step(a, b)
+    a = at - math.ceil((at - a) / step) * step
+    b = at + math.ceil((b - at) / step) * step
+    ends = (float(f"{10**x if log else x:.10g}") for x in (a, b))
+    low, high = (
+        choose(end, x) for choose, end, x in zip((min, max), ends, (low, high), strict=True)
+    )
+    return low, high, step
 
 
 def _percent(part: int, whole: int) -> str:

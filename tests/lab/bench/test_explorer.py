@@ -301,6 +301,17 @@ def test_slider_spans_all_shifts_and_starts_at_the_quantile():
     assert 100 <= (app.threshold.max - app.threshold.min) / app.threshold.step <= 310
 
 
+@pytest.mark.parametrize("log", [False, True])
+def test_the_start_stands_on_a_step_of_the_slider(log):
+    """A browser moves a handle that stands between two steps, and the numbers with it."""
+    start = 15.559912345678
+    app = threshold_explorer(threshold=start, log=log)
+    slider = app.threshold
+    assert slider.value == pytest.approx(start, rel=1e-12)
+    steps = ((np.log10(start) if log else start) - slider.min) / slider.step
+    assert steps == pytest.approx(round(steps), abs=1e-6)
+
+
 def test_a_start_outside_the_data_widens_the_slider():
     app = ThresholdExplorer([1, 2], [3, 4], threshold=9.0)
     assert app.values["threshold"] == 9.0 and app.threshold.max >= 9.0
