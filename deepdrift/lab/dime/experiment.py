@@ -134,6 +134,11 @@ def surely(table: ScoreTable, one: str, other: str) -> tuple[int, int]:
     return sum(e.low > 0 for e in gaps), sum(e.high < 0 for e in gaps)
 
 
+def where(table: ScoreTable, one: str, other: str) -> list[str]:
+    """The sets on which one score is surely better than another."""
+    return [name for name in table.strange if table.lead(one, other, name).low > 0]
+
+
 def grid_and_conformal(
     recorded: Recorded, unseen: Tensor, sizes: Sequence[int], draws: int = 100
 ) -> dict[int, Array]:

@@ -109,6 +109,7 @@ def draw_choices(
                 textcoords="offset points", fontsize=9.5)  # fmt: skip
     for level, (name, rank) in enumerate(choices.items()):
         colour = figures.BLUE if name == "right" else figures.VERMILLION
+        ax.plot(rank, 0.015 + 0.13 * level, "v", color=colour, markersize=5)
         # each on a line of its own, within the panel
         side = "left" if rank == 1 else "right" if rank == len(total) else "center"
         ax.annotate(
