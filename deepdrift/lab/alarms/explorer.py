@@ -1,4 +1,4 @@
-"""The live monitor: play a recorded stream, see lamp, trace, layers and log, turn every knob."""
+"""The live monitor: play a recorded stream, see images, lamp, trace, layers and log."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from deepdrift.alarms.events import Event
 from deepdrift.alarms.replay import Trace, replay
 from deepdrift.alarms.watch import FUSED
 from deepdrift.lab.alarms import figures as alarm_plots
+from deepdrift.lab.alarms.sentences import describe
 from deepdrift.lab.alarms.streams import DriftStream
 from deepdrift.lab.bench import figures
 from deepdrift.lab.bench.controls import (
@@ -26,7 +27,8 @@ from deepdrift.lab.bench.controls import (
 from deepdrift.lab.bench.explorer import Explorer
 
 DETECTORS = ("slope", "ewma", "cusum", "page-hinkley")
-N_LOG_LINES = 7
+N_LOG_LINES = 3
+MORE = ("theta_slope", "window_size", "raise_after", "clear_after", "detector")
 N_REMEMBERED = 8  # settings whose replay is kept, so that moving the step or going back is quick
 
 
@@ -49,69 +51,14 @@ class Replayed:
         return cls(config, layers, fused, tuple(events))
 
 
-def describe(fused: Trace, onset: int | None, step: int) -> str:
-    """What a guard knows after ``step`` and what only the recording knows, in one sentence.
-
-    Examples
-    --------
-    >>> trace = replay([0.0, 1.0, 0.5, 4.1], ObserverConfig(theta_high=3.0))
-    >>> print(describe(trace, onset=2, step=3))
-    ALERT since step 3 (fused drift 4.1 >= 3.0); the shift began at step 2: delay 1; 0 false \
-alarms before.
-    >>> print(describe(trace, onset=2, step=1))
-    NORMAL at step 1 (fused drift 1.00); the shift has not begun; 0 false alarms so far.
-
-    An alert that ended and came back is two things:
-
-    >>> trace = replay([0.0, 4.0, 0.5, 4.2], ObserverConfig(theta_high=3.0))
-    >>> print(describe(trace, onset=1, step=3))
-    ALERT again since step 3 (fused drift 4.2 >= 3.0); the shift began at step 1; first alert at \
-step 1, delay 0, ended at step 2; 0 false alarms before.
-    """
-    known = [e for e in fused.events if e.step <= step]
-    state, value = State(str(fused.states[step])), fused.values[step]
-    raised = [int(s) for s in fused.onsets(State.ALERT) if s <= step]
-    before = [s for s in raised if onset is None or s < onset]
-    after = raised[len(before) :]
-    if state == State.NORMAL:
-        now = f"NORMAL at step {step} (fused drift {value:.2f})"
-    else:
-        again = " again" if state == State.ALERT and len(after) > 1 else ""
-        now = f"{state}{again} since step {known[-1].step} ({_reason(known[-1])})"
-    count = f"{len(before)} false alarm{'' if len(before) == 1 else 's'}"
-    if onset is None:
-        return f"{now}; nothing shifts in this stream; {count} so far."
-    if step < onset:
-        return f"{now}; the shift has not begun; {count} so far."
-    if onset > 0 and fused.states[onset - 1] == State.ALERT:
-        delay = ": an alert stood already, so there is no delay to measure"
-    elif not after:
-        delay = f": no alert in the {step - onset + 1} steps since"
-    elif state == State.ALERT and known[-1].step == after[0]:
-        delay = f": delay {after[0] - onset}"
-    else:
-        delay = f"; first alert at step {after[0]}, delay {after[0] - onset}"
-        left = [e for e in known if e.step > after[0] and e.previous == State.ALERT]
-        if left and left[0].state != State.INVALID:
-            delay += f", ended at step {left[0].step}"
-    return f"{now}; the shift began at step {onset}{delay}; {count} before."
-
-
-def _reason(event: Event) -> str:
-    if event.state == State.ALERT and event.cause != "finite again":
-        return "fused drift " + event.detail.removeprefix(f"{event.cause} (").removesuffix(")")
-    if event.state == State.INVALID:
-        return f"the fused drift is {event.value}"
-    return f"fused drift {event.value:.2f}, {event.detail.replace(' (', ': ').rstrip(')')}"
-
-
 class LiveMonitor(Explorer):
     """Play recorded streams through the alarm state machines and turn every parameter.
 
-    Controls: ``stream``, ``step``, ``theta_high``, ``theta_low``, ``theta_slope``,
-    ``window_size``, ``raise_after``, ``clear_after``, ``detector``. A moved parameter re-runs the
-    whole recording. The picture holds what is known after ``step``: left the fused drift with its
-    states and thresholds, right the drift of every layer.
+    Controls: ``stream``, ``step``, ``theta_high``, ``theta_low``; behind the button "more"
+    ``theta_slope``, ``window_size``, ``raise_after``, ``clear_after``, ``detector``. A moved
+    parameter re-runs the whole recording. The picture holds what is known after ``step``: the fused
+    drift with its states and thresholds, the drift of every layer, and the images of the batch, if
+    the stream has any.
 
     Parameters
     ----------
@@ -135,13 +82,11 @@ class LiveMonitor(Explorer):
     >>> stream = DriftStream(fused[:, None] / 2, fused, fused > 3, 3, ("stem",))
     >>> app = LiveMonitor(stream)
     >>> print(app.set(step=4).summary())
-    ALERT since step 3 (fused drift 3.4 >= 3.0); the shift began at step 3: delay 0; 0 false \
-alarms before.
+    ALERT since step 3 (fused drift 3.4 >= 3.0). It is the first since the shift began at step 3: \
+delay 0. False alarms before: 0.
     >>> app.log_lines()
     ['step 3 ALERT [fused]: threshold breach (3.4 >= 3.0)']
     """
-
-    _panels = (2.5, 1.0)
 
     def __init__(
         self,
@@ -168,9 +113,10 @@ alarms before.
         finite = drifts[np.isfinite(drifts)]
         ends = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
         self._limits = (float(min(ends[0], -2.5)) - 0.3, float(max(ends[1], 4.0)) + 0.5)
-        controls = {"step": number_control("step", min(step, self._last), 0, self._last, 1)}
-        if not single:
-            controls["stream"] = choice_control("stream", list(self._streams))
+        shown = all(s.pictures is not None for s in self._streams.values())
+        self._panels = (2.3, 1.0, 0.75) if shown else (2.5, 1.0)
+        controls = {} if single else {"stream": choice_control("stream", list(self._streams))}
+        controls["step"] = number_control("step", min(step, self._last), 0, self._last, 1)
         high, low, slope = base.theta_high, base.theta_low, base.theta_slope
         bottom = (0.1, 0.1) if base.two_sided else (0.0, -2.0)
         controls |= {
@@ -187,34 +133,25 @@ alarms before.
         for widget, name in ((self.lamp, "dd-lamp"), (self.log, "dd-log")):
             widget.add_class(name)
         self.play = ipywidgets.Play(
-            value=min(step, self._last), min=0, max=self._last, step=1, interval=150,
-            description="play",
-        )  # fmt: skip
-        self._start(controls)
+            value=min(step, self._last), min=0, max=self._last, step=1, interval=150
+        )
+        self._start(controls, more=MORE)
         traitlets.link((self.play, "value"), (self.step, "value"))
         self._arrange({name: row for name, (_, row) in controls.items()})
 
     def _arrange(self, rows: dict[str, Any]) -> None:
-        """Player on top, two columns of parameters, then words, picture and log."""
-        for name, row in rows.items():
-            if name not in ("step", "stream", "detector"):
-                row.children[1].layout.width = "12em"
-        first = ["theta_high", "theta_low", "theta_slope", "window_size"]
-        second = [
-            "raise_after",
-            "clear_after",
-            "detector",
-            *(["stream"] if "stream" in rows else []),
-        ]
-        columns = [ipywidgets.VBox([rows[n] for n in names]) for names in (first, second)]
-        self.view.children = (
-            ipywidgets.HBox([self.play, rows["step"]]),
-            ipywidgets.HBox(columns),
-            self.lamp,
-            self.status,
-            self.image,
-            self.log,
-        )
+        """Two rows of controls, then lamp, words and log beside each other, then the picture."""
+        first, rest, status, image = self.view.children
+        rows["step"].children = (self.play, *rows["step"].children)
+        host = rows["stream" if "stream" in rows else "step"]
+        host.children = (*host.children, self.more)
+        first.children = [row for name, row in rows.items() if name not in MORE]
+        for row in rest.children:  # three beside each other
+            row.layout.width = "264px"
+        for widget, width in ((self.lamp, 110), (status, 360), (self.log, 322)):
+            widget.layout.width, widget.layout.flex = f"{width}px", "0 0 auto"
+        words = ipywidgets.HBox([self.lamp, status, self.log], layout={"min_height": "78px"})
+        self.view.children = (first, rest, words, image)
         self.view.add_class("dd-live")
 
     @property
@@ -281,32 +218,38 @@ alarms before.
             _, symbol, colour = alarm_plots.LOOKS[state]
             word = str(state)
         self.lamp.value = (
-            f"<span style='color:{colour};font-size:2em' aria-hidden='true'>{symbol}</span> "
-            f"<b style='font-size:1.3em'>{word}</b>"
+            f"<span style='color:{colour};font-size:1.6em' aria-hidden='true'>{symbol}</span> "
+            f"<b style='font-size:1.1em'>{word}</b>"
         )
         lines = self.log_lines()
         shown = [f"({len(lines) - N_LOG_LINES} earlier lines)"] if len(lines) > N_LOG_LINES else []
         shown += lines[-N_LOG_LINES:] or ["no alerts so far"]
         body = html.escape("\n".join(shown))
-        self.log.value = f"<pre role='log' style='line-height:1.3'>{body}</pre>"
+        self.log.value = f"<pre role='log' style='font-size:10px;line-height:1.4'>{body}</pre>"
 
     def _wipe(self) -> None:
         """Remove what was drawn; the axes and their ticks, slow to make, are the same for ever."""
         for ax in self._axes:
-            for artist in [*ax.lines, *ax.collections, *ax.patches]:
+            for artist in [*ax.lines, *ax.collections, *ax.patches, *ax.texts, *ax.images]:
                 artist.remove()
         if not self._axes[0].get_xlabel():
-            left, right = self._axes
+            left, right, *seen = self._axes
+            self._figure.subplots_adjust(wspace=0.36 if seen else 0.24)
             left.set(xlabel="step", ylabel="fused drift")
             left.set(xlim=(0, self._last + 1), ylim=self._limits)
             right.set(xlabel="drift", title="layers now", xlim=self._limits)
             layers = next(iter(self._streams.values())).layers
             right.set_yticks(range(len(layers)), layers, fontsize=9)
             right.set_ylim(len(layers) - 0.4, -0.6)
+            for ax in seen:
+                ax.set_axis_off()
+                ax.set_title("images now")
 
     def _draw(self, axes: list[Any], step: int, stream: str | None = None, **values: Any) -> None:
-        left, right = axes
+        left, right, *seen = axes
         recorded = self._stream(stream)
+        for ax in seen:
+            alarm_plots.draw_batch(ax, recorded.pictures[step])
         run = self._run(step=step, **({} if stream is None else {"stream": stream}), **values)
         if run is None:
             left.plot(recorded.fused[: step + 1], color=figures.GREY, linewidth=1.1)
@@ -315,6 +258,7 @@ alarms before.
         known = _until(run.fused, step)
         onset = recorded.onset if recorded.onset is not None and step >= recorded.onset else None
         alarm_plots.draw_trace(left, known, run.config, onset)
+        alarm_plots.draw_names(left, run.config, onset)
         alarm_plots.draw_latest(left, known, self._limits)
         left.set_title(f"step {step}: {known.states[-1]}")
         states = [t.states[step] for t in run.layers]

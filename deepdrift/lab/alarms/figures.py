@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -51,6 +52,38 @@ def draw_trace(ax: Axes, trace: Trace, config: ObserverConfig, onset: int | None
         ax.axvline(onset, color=figures.BLUE, linestyle=(0, (1, 2)), linewidth=1.8)
 
 
+def draw_names(ax: Axes, config: ObserverConfig, onset: int | None = None) -> None:
+    """Write the names of the lines of `draw_trace` beside them."""
+    levels = [(config.theta_high, "theta_high", 1), (config.theta_low, "theta_low", -1)]
+    if config.two_sided:
+        levels += [(-value, f"-{name}", -above) for value, name, above in levels]
+    for value, name, above in levels:
+        colour = figures.VERMILLION if "high" in name else figures.GREEN
+        figures.halo(ax.annotate(
+            name, (0.01, value), xycoords=("axes fraction", "data"), xytext=(0, 2 * above),
+            textcoords="offset points", va="bottom" if above > 0 else "top", fontsize=8,
+            color=figures.ink(colour),
+        ))  # fmt: skip
+    if onset is not None:
+        figures.halo(ax.annotate(
+            "shift begins", (onset, 0.98), xycoords=("data", "axes fraction"), xytext=(-3, 0),
+            textcoords="offset points", ha="right", va="top", fontsize=8,
+            color=figures.ink(figures.BLUE),
+        ))  # fmt: skip
+
+
+def draw_batch(ax: Axes, pictures: Any) -> None:
+    """Show the images of one batch (B, H, W), bytes, as one picture of about as many rows."""
+    n, height, width = pictures.shape
+    columns = math.ceil(math.sqrt(n))
+    rows = -(-n // columns)
+    sheet = np.zeros((rows * columns, height, width), np.uint8)
+    sheet[:n] = pictures
+    sheet = sheet.reshape(rows, columns, height, width).swapaxes(1, 2)
+    sheet = sheet.reshape(rows * height, columns * width)
+    ax.imshow(sheet, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+
+
 def draw_latest(ax: Axes, trace: Trace, limits: tuple[float, float]) -> None:
     """Mark the last step in the shape and the colour of its state."""
     marker, _, colour = LOOKS[State(str(trace.states[-1]))]
@@ -66,15 +99,30 @@ def draw_layer_bars(
     config: ObserverConfig,
     limits: tuple[float, float],
 ) -> None:
-    """Draw the drift of every layer at one step, input side on top, coloured by its state."""
+    """Draw the drift of every layer at one step, input side on top, coloured by its state.
+
+    A bar that is below theta_high and yet in ALERT is hatched, and says so: its alert ends at
+    theta_low.
+    """
     values = np.asarray(drifts, np.float64)
     shown = np.clip(np.nan_to_num(values, nan=limits[1], posinf=limits[1]), *limits)
     colours = [LOOKS[State(str(s))][2] for s in states]
-    ax.barh(range(len(values)), shown, color=colours, height=0.7)
+    bars = ax.barh(range(len(values)), shown, color=colours, height=0.7)
     ax.axvline(0, color=figures.INK, linewidth=0.8)
-    high = config.theta_high
-    for side in (high, -high) if config.two_sided else (high,):
-        ax.axvline(side, color=figures.VERMILLION, linestyle=(0, (5, 3)), linewidth=1.3)
+    for level, colour in (
+        (config.theta_high, figures.VERMILLION),
+        (config.theta_low, figures.GREEN),
+    ):
+        for side in (level, -level) if config.two_sided else (level,):
+            ax.axvline(side, color=colour, linestyle=(0, (5, 3)), linewidth=1.1)
+    sizes = abs(values) if config.two_sided else values
+    for i, bar in enumerate(bars):
+        if str(states[i]) == State.ALERT and sizes[i] < config.theta_high:
+            bar.set(hatch="////", edgecolor="white")
+            figures.halo(ax.annotate(
+                "still ALERT", (max(shown[i], 0), i), xytext=(4, 0), textcoords="offset points",
+                va="center", fontsize=8, color=figures.INK,
+            ))  # fmt: skip
 
 
 def draw_delay_curves(

@@ -84,6 +84,8 @@ class DriftStream:
     onset : int or None
         First shifted step; None for a stationary stream.
     layers : tuple of str
+    pictures : ndarray of uint8, shape (T, B, H, W), or None
+        The images of every batch, if the pool has any.
     """
 
     drifts: Array
@@ -91,6 +93,7 @@ class DriftStream:
     severity: Array
     onset: int | None
     layers: tuple[str, ...]
+    pictures: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
         return len(self.fused)
@@ -108,6 +111,9 @@ class DriftPool:
         Normal samples behind the normal scores (``scorer.calibration.n_samples``).
     layers : sequence of str, optional
         Names of the layers.
+    pictures : sequence of arrays or tensors, optional
+        The images behind ``by_severity``, shape (N, H, W) or (N, 1, H, W) with values in [0, 1];
+        kept as bytes. A stream drawn one by one then shows what was seen at each step.
 
     Examples
     --------
@@ -122,6 +128,7 @@ class DriftPool:
         by_severity: Sequence[tuple[Any, Any]],
         n_calibration: int,
         layers: Sequence[str] | None = None,
+        pictures: Sequence[Any] | None = None,
     ) -> None:
         if not by_severity or n_calibration < 1:
             raise StreamError("by_severity, n_calibration: expected clean drifts and a number >= 1")
@@ -139,6 +146,9 @@ class DriftPool:
             raise StreamError("by_severity, layers: expected the same number of layers everywhere")
         self._tables, self.n_calibration = tables, n_calibration
         self.layers = tuple(layers or (f"layer {i}" for i in range(widths.pop() - 1)))
+        self._pictures = None if pictures is None else [_as_bytes(p) for p in pictures]
+        if self._pictures is not None and list(map(len, self._pictures)) != list(map(len, tables)):
+            raise StreamError("pictures: expected one for every drift of by_severity")
 
     def draw(
         self,
@@ -163,12 +173,12 @@ class DriftPool:
             probability, as in a video. That is also the autocorrelation of a stationary stream at
             lag 1; the level and the spread stay.
         """
-        table = self._draw(
-            kind, n_steps, onset, severity, length, batch_size, memory, seed, slice(None)
-        )
         path = severity_schedule(kind, n_steps, onset, severity, length)
+        level, place = self._choose(path, batch_size, memory, seed)
+        table = self._drifts(level, place, slice(None))
         start = None if kind == "stationary" else onset
-        return DriftStream(table[:, :-1], table[:, -1], path, start, self.layers)
+        seen = None if self._pictures is None else self._seen(level, place)
+        return DriftStream(table[:, :-1], table[:, -1], path, start, self.layers, seen)
 
     def draw_fused(self, n_streams: int, kind: str = "stationary", **how: Any) -> Array:
         """Fused drifts of many streams at once, shape ``(n_streams, T)``; arguments as `draw`."""
@@ -177,42 +187,59 @@ class DriftPool:
         given |= {"memory": 0.0} | how
         if "onset" not in how:
             given["onset"] = min(200, given["n_steps"] - 1)
+        batch_size, memory = given.pop("batch_size"), given.pop("memory")
+        path, last = severity_schedule(kind, **given), slice(-1, None)
         rows = [
-            self._draw(kind, **given, seed=rng, columns=slice(-1, None)) for _ in range(n_streams)
+            self._drifts(*self._choose(path, batch_size, memory, rng), last)
+            for _ in range(n_streams)
         ]
         return np.stack([r[:, 0] for r in rows])
 
-    def _draw(
-        self,
-        kind: str,
-        n_steps: int,
-        onset: int,
-        severity: float,
-        length: int,
-        batch_size: int,
-        memory: float,
-        seed: int | np.random.Generator,
-        columns: slice,
-    ) -> Array:
-        path = severity_schedule(kind, n_steps, onset, severity, length)
+    def _choose(
+        self, path: Array, batch_size: int, memory: float, seed: int | np.random.Generator
+    ) -> tuple[NDArray[np.int64], Array]:
+        """Severity and place in its table, from 0 to 1, of every image: two arrays (T, B)."""
         top = len(self._tables) - 1
         if path.max() > top or batch_size < 1 or not 0 <= memory < 1:
             raise StreamError(
                 f"severity, batch_size, memory: expected at most {top}, at least 1 and a "
-                f"probability below 1, got {severity}, {batch_size}, {memory}"
+                f"probability below 1, got {path.max():g}, {batch_size}, {memory}"
             )
         rng = np.random.default_rng(seed)
-        shape = (n_steps, batch_size)
+        shape = (len(path), batch_size)
         place = rng.random(shape)
         if memory > 0:  # the step at which each place last took a new image
-            renewed = np.where(rng.random(shape) >= memory, np.arange(n_steps)[:, None], 0)
+            renewed = np.where(rng.random(shape) >= memory, np.arange(len(path))[:, None], 0)
             place = np.take_along_axis(place, np.maximum.accumulate(renewed, axis=0), axis=0)
         level = np.floor(path)[:, None] + (rng.random(shape) < (path % 1)[:, None])
-        drifts = np.empty((*shape, len(range(*columns.indices(len(self.layers) + 1)))))
+        return level.astype(np.int64), place
+
+    def _drifts(self, level: NDArray[np.int64], place: Array, columns: slice) -> Array:
+        """Drift of every batch."""
+        drifts = np.empty((*level.shape, len(range(*columns.indices(len(self.layers) + 1)))))
         for k, table in enumerate(self._tables):
             here = level == k
             drifts[here] = table[(place[here] * len(table)).astype(int), columns]
-        return drifts.mean(axis=1) * math.sqrt(batch_size / (1 + batch_size / self.n_calibration))
+        size = level.shape[1]
+        return drifts.mean(axis=1) * math.sqrt(size / (1 + size / self.n_calibration))
+
+    def _seen(self, level: NDArray[np.int64], place: Array) -> NDArray[np.uint8]:
+        """The pictures of every batch."""
+        tables = self._pictures or []
+        seen = np.empty((*level.shape, *tables[0].shape[1:]), np.uint8)
+        for k, table in enumerate(tables):
+            here = level == k
+            seen[here] = table[(place[here] * len(table)).astype(int)]
+        return seen
+
+
+def _as_bytes(pictures: Any) -> NDArray[np.uint8]:
+    values = np.asarray(pictures, np.float32)
+    if values.ndim == 4 and values.shape[1] == 1:
+        values = values[:, 0]
+    if values.ndim != 3:
+        raise StreamError(f"pictures: expected shape (N, H, W), got {values.shape}")
+    return np.rint(255 * np.clip(values, 0, 1)).astype(np.uint8)
 
 
 def draw_all(

@@ -113,3 +113,20 @@ def test_impossible_pools():
         DriftPool([([[0.0]], [0.0]), ([[0.0, 1.0]], [0.0])], 10)
     with pytest.raises(StreamError, match="clean drifts"):
         DriftPool([], 10)
+
+
+def test_a_stream_shows_the_images_behind_its_drifts():
+    """Picture i of severity k is grey of value 10 * k + i: it must be the one that was counted."""
+    drifts = [(np.arange(4.0)[:, None] + 10 * k, np.arange(4.0) + 10 * k) for k in range(2)]
+    pictures = [torch.ones(4, 1, 2, 3) * torch.tensor(d[1]).view(4, 1, 1, 1) / 255 for d in drifts]
+    shown = DriftPool(drifts, 10**12, pictures=pictures)
+    s = shown.draw("abrupt", n_steps=30, onset=12, batch_size=4, memory=0.5, seed=2)
+    assert s.pictures.shape == (30, 4, 2, 3) and s.pictures.dtype == np.uint8
+    assert 2 * s.pictures[..., 0, 0].mean(axis=1) == pytest.approx(s.fused)
+    without = DriftPool(drifts, 10**12).draw("abrupt", n_steps=30, onset=12, batch_size=4,
+                                             memory=0.5, seed=2)  # fmt: skip
+    assert without.pictures is None and (without.fused == s.fused).all()
+    with pytest.raises(StreamError, match="one for every drift"):
+        DriftPool(drifts, 10, pictures=pictures[:1])
+    with pytest.raises(StreamError, match=r"expected shape \(N, H, W\)"):
+        DriftPool(drifts, 10, pictures=[torch.zeros(4, 3, 2, 2)] * 2)
