@@ -15,6 +15,8 @@ from deepdrift.lab.bench import figures
 
 Axes = Any
 
+RATES = (0.3, 20)  # false alarms per 1,000 steps that a race shows
+
 #: State -> marker of matplotlib, the same shape as a character, colour.
 LOOKS = {
     State.NORMAL: ("o", "●", figures.GREEN),
@@ -54,7 +56,12 @@ def draw_trace(ax: Axes, trace: Trace, config: ObserverConfig, onset: int | None
 
 def draw_names(ax: Axes, config: ObserverConfig, onset: int | None = None) -> None:
     """Write the names of the lines of `draw_trace` beside them."""
-    levels = [(config.theta_high, "theta_high", 1), (config.theta_low, "theta_low", -1)]
+    bottom, top = ax.get_ylim()
+    room = config.theta_high - config.theta_low > 0.09 * (top - bottom)
+    levels = [
+        (config.theta_high, "theta_high", 1),
+        (config.theta_low, "theta_low", 1 if room else -1),
+    ]
     if config.two_sided:
         levels += [(-value, f"-{name}", -above) for value, name, above in levels]
     for value, name, above in levels:
@@ -129,45 +136,47 @@ def draw_delay_curves(
     ax: Axes, curves: Mapping[str, Curve], title: str = "", labels: bool = True
 ) -> None:
     """Draw `delay_curves` for one kind of shift on ``ax``."""
-    lines = {}
+    colours, ends = {}, {}
     for i, (name, curve) in enumerate(curves.items()):
         seen = curve.rate > 0
         order = np.flatnonzero(seen)[np.argsort(curve.rate[seen])]
-        colour = figures.COLOURS[i % 7]
-        style = "-" if i < 7 else (0, (4, 2))
+        colours[name] = figures.COLOURS[i]
         x = curve.rate[order]
-        (lines[name],) = ax.plot(
-            x, curve.delay[order], color=colour, linestyle=style, linewidth=1.8
-        )
-        ax.fill_between(x, curve.delay_low[order], curve.delay_high[order], color=colour,
-                        alpha=0.18, linewidth=0)  # fmt: skip
+        ax.plot(x, curve.delay[order], color=colours[name], linewidth=2)
+        ax.fill_between(x, curve.delay_low[order], curve.delay_high[order], color=colours[name],
+                        alpha=0.15, linewidth=0)  # fmt: skip
+        ends[name] = float(curve.delay[order][x <= RATES[1]][-1])
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_ylim(3, 500)
+    ax.set_ylim(3, 300)
+    ax.set_xlim(*RATES)
     ax.set(xlabel="false alarms per 1,000 steps", title=title)
     ax.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     ax.yaxis.set_major_formatter(lambda y, _: f"{y:g}")
     if labels:
-        handles = list(lines.values())
-        ax.legend(handles, list(lines), loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9.5)
+        figures.draw_end_labels(ax, ends, colours)
 
 
-def delay_curves(by_shift: Mapping[str, Mapping[str, Curve]], title: str = "") -> None:
+def delay_curves(
+    by_shift: Mapping[str, Mapping[str, Curve]], names: Sequence[str], title: str = ""
+) -> None:
     """Mean detection delay against false alarms per 1,000 steps; low and to the left is good.
 
     Parameters
     ----------
     by_shift : mapping of str to mapping of str to Curve
         Kind of shift (one panel each) -> detector -> curve.
+    names : sequence of str
+        The detectors to draw; with more than four the bands hide each other.
     title : str
         The finding.
     """
     with figures.figure() as fig:
         axes = np.atleast_1d(fig.subplots(1, len(by_shift), sharex=True))
         for i, (ax, (shift, curves)) in enumerate(zip(axes, by_shift.items(), strict=True)):
-            draw_delay_curves(ax, curves, "", labels=i == len(axes) - 1)
+            chosen = {name: curves[name] for name in names}
+            draw_delay_curves(ax, chosen, "", labels=i == len(axes) - 1)
             ax.set_title(shift, fontsize=11, fontweight="normal")
-            ax.set_xlim(0.15, 30)
         axes[0].set_ylabel("mean delay [steps]")
         if title:
             fig.suptitle(title, x=0.01, ha="left", fontsize=12.5, fontweight="bold")

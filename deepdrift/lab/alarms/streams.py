@@ -150,6 +150,10 @@ class DriftPool:
         if self._pictures is not None and list(map(len, self._pictures)) != list(map(len, tables)):
             raise StreamError("pictures: expected one for every drift of by_severity")
 
+    def drifts(self, severity: int = 0) -> tuple[Array, Array]:
+        """Drifts of the images at a severity: per layer (N, L), and fused (N,)."""
+        return self._tables[severity][:, :-1], self._tables[severity][:, -1]
+
     def draw(
         self,
         kind: str = "stationary",

@@ -122,7 +122,7 @@ def test_the_figures_draw_what_they_are_given():
 
     entrants = {k: v for k, v in detectors(rivals=False).items() if "CUSUM" in k or "thr" in k}
     result = race(NOISE, {"step": NOISE + 1, "two": NOISE + 2}, onset=0, entrants=entrants)
-    alarm_plots.delay_curves(result, "title")
+    alarm_plots.delay_curves(result, ("threshold",), "title")
     axes = plt.gcf().axes
     assert [ax.get_title(loc="left") for ax in axes] == ["step", "two"]
     c = result["two"]["threshold"]
