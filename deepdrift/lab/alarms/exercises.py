@@ -13,20 +13,26 @@ EXERCISES = {
         special_hints=(
             (near(3, 0), "the first and third are not running: 2.0 lies between them."),
             (near(1, 0), "that would be clear_after=1."),
+            (near(2, 0), "the second value is 2.0, above theta_low: it is not calm."),
         ),
+        strong_hint="Mark the calm ones: yes, no, yes, yes. Where do two stand side by side?",
     ),
     "ex_04_2": Exercise(
         question="Fewer or more changes of state, if one value is enough to raise the alert?",
-        test=says("more"),
-        right="one high value raises it again soon after each recovery; the dwell on both sides "
-        "prevents that.",
+        test=says("more", "more changes", "more changes of state"),
+        right="one high value raises it again soon after each recovery.",
         hint="what does it take to raise the alert again after a recovery?",
+        special_hints=(
+            (says("the same", "same", "equal"), "to raise it takes one value now, not three."),
+        ),
+        strong_hint="Try it: tables.changes_per_1000(hovering, dd.ObserverConfig(clear_after=3)).",
     ),
     "ex_04_3": Exercise(
         question="Which state does an observer report for NaN?",
         test=says("INVALID"),
         right="a value that is no number is never healthy, and no ordinary alarm either.",
         hint="it is neither NORMAL nor ALERT; try observer.update(float('nan')).state.",
+        strong_hint="There are four states: NORMAL, WARNING, ALERT, and the one asked for.",
     ),
 }
 

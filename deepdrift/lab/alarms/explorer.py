@@ -114,7 +114,7 @@ delay 0. False alarms before: 0.
         ends = (finite.min(), finite.max()) if finite.size else (0.0, 1.0)
         self._limits = (float(min(ends[0], -2.5)) - 0.3, float(max(ends[1], 4.0)) + 0.5)
         shown = all(s.pictures is not None for s in self._streams.values())
-        self._panels = (2.3, 1.0, 0.8) if shown else (2.5, 1.0)
+        self._panels = (2.4, 1.0, 0.85) if shown else (2.5, 1.0)
         controls = {} if single else {"stream": choice_control("stream", list(self._streams))}
         controls["step"] = number_control("step", min(step, self._last), 0, self._last, 1)
         high, low, slope = base.theta_high, base.theta_low, base.theta_slope
@@ -234,12 +234,12 @@ delay 0. False alarms before: 0.
                 artist.remove()
         if not self._axes[0].get_xlabel():
             left, right, *seen = self._axes
-            self._figure.subplots_adjust(wspace=0.5 if seen else 0.24)
+            self._figure.subplots_adjust(wspace=0.62 if seen else 0.24)
             left.set(xlabel="step", ylabel="fused drift")
             left.set(xlim=(0, self._last + 1), ylim=self._limits)
             right.set(xlabel="drift", title="layers now", xlim=self._limits)
             layers = next(iter(self._streams.values())).layers
-            right.set_yticks(range(len(layers)), layers, fontsize=9)
+            right.set_yticks(range(len(layers)), layers, fontsize=8.5)
             right.set_ylim(len(layers) - 0.4, -0.6)
             for ax in seen:
                 ax.set_axis_off()

@@ -15,7 +15,7 @@ from deepdrift.lab.bench import figures
 
 Axes = Any
 
-RATES = (0.3, 20)  # false alarms per 1,000 steps that a race shows
+RATES = (0.3, 10)  # false alarms per 1,000 steps that a race shows
 
 #: State -> marker of matplotlib, the same shape as a character, colour.
 LOOKS = {

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
-from deepdrift.alarms.run_length import false_alarms_per_1000, threshold_for_rate
 from deepdrift.alarms.config import ObserverConfig
 from deepdrift.alarms.replay import replay
-from deepdrift.evidence.e_process import e_process
+from deepdrift.alarms.run_length import false_alarms_per_1000, threshold_for_rate
 from deepdrift.evidence.calibration import conformal_p_values
+from deepdrift.evidence.e_process import e_process
 from deepdrift.lab.alarms.races import Array, Curve, delay_difference
 from deepdrift.lab.alarms.streams import DriftPool
 from deepdrift.lab.bench.evaluation import Estimate
