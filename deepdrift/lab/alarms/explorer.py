@@ -234,7 +234,8 @@ delay 0. False alarms before: 0.
                 artist.remove()
         if not self._axes[0].get_xlabel():
             left, right, *seen = self._axes
-            self._figure.subplots_adjust(wspace=0.62 if seen else 0.24)
+            if seen:  # room for the names of the layers
+                left.get_gridspec().update(wspace=0.42)
             left.set(xlabel="step", ylabel="fused drift")
             left.set(xlim=(0, self._last + 1), ylim=self._limits)
             right.set(xlabel="drift", title="layers now", xlim=self._limits)

@@ -28,8 +28,8 @@ def draw_states(ax: Axes, config: ObserverConfig) -> None:
         (0.60, 0.61, 0.27, NORMAL, f"down at {config.theta_low:g}\nor less", "left"),
     )
     for x, start, end, colour, words, side in ways:
-        ax.annotate("", (x, end), (x, start), xycoords="axes fraction",
-                    arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 2.2})  # fmt: skip
+        arrow = {"arrowstyle": "-|>", "color": colour, "linewidth": 2.2}
+        ax.annotate("", (x, end), (x, start), xycoords="axes fraction", arrowprops=arrow)
         gap = -0.05 if side == "right" else 0.05
         ax.text(x + gap, 0.44, words, ha=side, va="center", fontsize=10,
                 color=figures.ink(colour), transform=ax.transAxes)  # fmt: skip

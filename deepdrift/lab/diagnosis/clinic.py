@@ -7,7 +7,7 @@ vision transformer and the networks with held-out classes are for judging them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -44,6 +44,8 @@ class Case:
         From the batch alone.
     probed : Findings
         With known good images run through the same network.
+    pictures : tuple of two ndarrays (H, W), or None
+        If the images were broken: the one that changed most, as it was and as it came.
     """
 
     fault: Fault | None
@@ -52,6 +54,7 @@ class Case:
     layer: str | None
     found: Findings
     probed: Findings
+    pictures: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
 
     @property
     def name(self) -> str:
@@ -116,7 +119,10 @@ class Clinic:
         ward = self._ward(fault.variant)
         batch = self._batch(ward, seed)
         broken = apply_fault(fault, ward.network, batch, strength, seed, layer)
-        return self._seen(ward, broken.network, broken.images, fault, strength, seed, broken.layer)
+        case = self._seen(ward, broken.network, broken.images, fault, strength, seed, broken.layer)
+        if fault.target == "images":
+            case = replace(case, pictures=_most_changed(batch, broken.images))
+        return case
 
     def cases(
         self,
@@ -170,6 +176,12 @@ class Clinic:
             scorer.calibrate(self._states(network, seen), inputs=seen)
             self._wards[variant] = _Ward(network, scorer, images(parts.test))
         return self._wards[variant]
+
+
+def _most_changed(before: Tensor, after: Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The image that a fault changed most, before and after."""
+    index = int((after - before).abs().flatten(1).sum(dim=1).argmax())
+    return before[index, 0].numpy(), after[index, 0].clamp(0, 1).numpy()
 
 
 def confusion(

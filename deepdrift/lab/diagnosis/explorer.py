@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import math
 import random
+import textwrap
 from collections.abc import Sequence
+from math import inf, isfinite
 from typing import Any
 
+import numpy as np
+
 from deepdrift.alarms.input_evidence import BORDER
+from deepdrift.lab.bench import figures
 from deepdrift.lab.bench.controls import DESCRIPTION, ExplorerError, ipywidgets
 from deepdrift.lab.bench.explorer import Explorer
 from deepdrift.lab.diagnosis.clinic import Case
@@ -22,8 +26,9 @@ class GuessTheFault(Explorer):
 
     A guess is the side, a key of `CHOICES`; it is right if the fault is there, and so is the
     doctor's, who sees the batch, its inputs and no probe. The first guess of a round counts.
-    Control: ``choice``; buttons and code do the same. A game never opens with a profile that is not
-    finite, which would name itself.
+    Control: ``choice``; buttons and code do the same. After the guess the fault is shown: an image
+    as it was and as it came, or in words what was done to which block. A game never opens with a
+    profile that gives itself away: one that is not finite, or shows nothing.
 
     Parameters
     ----------
@@ -40,6 +45,8 @@ class GuessTheFault(Explorer):
         For fewer cases than rounds, a guess that is no choice or comes twice, and a next round
         that is asked for too early or after the last (`new_game` starts again).
     """
+
+    _panels = (3.2, 1.0)
 
     def __init__(
         self,
@@ -69,11 +76,11 @@ class GuessTheFault(Explorer):
         self.view.add_class("dd-game")
 
     def _deal(self, seed: int) -> None:
-        """Shuffle the cases; the first round is one whose drifts are finite, if there is any."""
+        """Shuffle the cases; the first round is one that does not give itself away, if any."""
         self.seed = seed
         rounds = random.Random(seed).sample(self._cases, self._n_rounds)
-        finite = (i for i, case in enumerate(rounds) if all(map(math.isfinite, case.drifts)))
-        first = next(finite, 0)
+        hard = (i for i, case in enumerate(rounds) if BORDER <= max(map(_size, case.drifts)) < inf)
+        first = next(hard, 0)
         rounds[0], rounds[first] = rounds[first], rounds[0]
         self._rounds: list[Case] = rounds
         self._guesses: list[str] = []
@@ -88,6 +95,24 @@ class GuessTheFault(Explorer):
     def hidden(self) -> list[float]:
         """The drifts that the present round shows."""
         return self._rounds[self._round].drifts
+
+    @property
+    def n_rounds(self) -> int:
+        """Rounds of this game."""
+        return self._n_rounds
+
+    @property
+    def shown(self) -> Case:
+        """The fault of the present round, once it has its guess.
+
+        Raises
+        ------
+        ExplorerError
+            While it is hidden.
+        """
+        if not self.answered:
+            raise ExplorerError("shown: this round's fault is hidden until its guess")
+        return self._rounds[self._round]
 
     @property
     def score(self) -> tuple[int, int, int]:
@@ -156,3 +181,29 @@ class GuessTheFault(Explorer):
         case = self._rounds[self._round]
         title = f"It was {case.name.replace('_', ' ')}" if self.answered else "A hidden fault"
         draw_drift_profile(axes[0], {"": case.found}, title, BORDER)
+        _draw_fault(axes[1], case if self.answered else None)
+
+
+def _size(drift: float) -> float:
+    return abs(drift) if isfinite(drift) else inf
+
+
+def _draw_fault(ax: Any, case: Case | None) -> None:
+    """What was done: an image before and after, or words; a question mark while it is hidden."""
+    ax.set_axis_off()
+    ax.set_title("")
+    if case is not None and case.pictures is not None:
+        before, after = case.pictures
+        gap = np.ones((max(1, len(before) // 12), before.shape[1]), before.dtype)
+        ax.imshow(np.vstack([before, gap, after]), cmap="gray", vmin=0, vmax=1)
+        ax.set_title("as it was, as it came", fontsize=10, fontweight="normal")
+        return
+    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="auto")
+    if case is None:
+        ax.text(0.5, 0.5, "?", fontsize=44, ha="center", va="center", color=figures.GREY)
+        return
+    what = case.fault.description if case.fault else "nothing was done"
+    place = f"weights of {case.layer}" if case.layer else "weights" if case.fault else ""
+    words = textwrap.fill(what, 20)
+    ax.text(0.0, 0.8, place, fontsize=10.5, fontweight="bold", va="bottom", color=figures.INK)
+    ax.text(0.0, 0.75, words, fontsize=10.5, va="top", color=figures.INK)

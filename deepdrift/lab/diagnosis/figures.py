@@ -11,6 +11,7 @@ from deepdrift.alarms.diagnosis import THRESHOLD as DRIFT_THRESHOLD
 from deepdrift.lab.bench.figures.canvas import (
     BLACK,
     BLUE,
+    GREY,
     INK,
     VERMILLION,
     Axes,
@@ -19,6 +20,7 @@ from deepdrift.lab.bench.figures.canvas import (
     draw_end_labels,
     figure,
     halo,
+    matplotlib,
     needs_slant,
     slant,
 )
@@ -137,3 +139,64 @@ def plot_drift_profile(
         For anything else, or no layer.
     """
     drift_profile({"": profile}, title, threshold=threshold)
+
+
+SIDES = ("inputs", "inside", "none", "cannot say")
+
+
+def draw_answers(ax: Axes, counts: Any, rows: Sequence[str], right: str) -> None:
+    """Draw a table of answers: zeros blank, the right cell of each row framed."""
+    counts = np.asarray(counts, np.float64)
+    if counts.shape != (len(rows), len(SIDES)):
+        raise PlotError(f"counts: expected shape {(len(rows), len(SIDES))}, got {counts.shape}")
+    top = max(counts.max(), 1.0)
+    for (i, j), value in np.ndenumerate(counts):
+        if value:
+            cell = {"facecolor": GREY, "alpha": 0.15 + 0.6 * value / top, "linewidth": 0}
+            ax.add_patch(_cell(i, j, **cell))
+            halo(ax.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=9, color=INK))
+        if SIDES[j] == right:
+            ax.add_patch(_cell(i, j, facecolor="none", edgecolor=BLUE, linewidth=1.6))
+    ax.set(xlim=(-0.5, len(SIDES) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+    ax.set_yticks(range(len(rows)), [row.replace("_", " ") for row in rows], fontsize=9)
+    ax.set_xticks(range(len(SIDES)), SIDES, fontsize=9)
+    ax.xaxis.tick_top()
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def _cell(row: int, column: int, **style: Any) -> Any:
+    return matplotlib.patches.Rectangle((column - 0.46, row - 0.42), 0.92, 0.84, **style)
+
+
+def answers(
+    said: Sequence[tuple[str, str, str]], title: str = "", names: Mapping[str, str] | None = None
+) -> None:
+    """What was said of each fault, one panel for each side it may be on.
+
+    Parameters
+    ----------
+    said : sequence of (fault, side, answer)
+        One for each run; answers are "inputs", "inside", "none" or "cannot say".
+    title : str
+        The finding.
+    names : mapping of str to str, optional
+        Side -> what to write above its panel; every side that occurs, by default.
+    """
+    names = names or {side: side for side in dict.fromkeys(side for _, side, _ in said)}
+    faults = {k: list(dict.fromkeys(f for f, side, _ in said if side == k)) for k in names}
+    height = 1.0 + 0.23 * max(map(len, faults.values()))
+    with figure(height, alt=f"{title}. Rows: faults. Columns: {', '.join(SIDES)}.") as fig:
+        for ax, (side, rows) in zip(
+            np.atleast_1d(fig.subplots(1, len(names))), faults.items(), strict=True
+        ):
+            counts = [
+                [sum(s == (fault, side, answer) for s in said) for answer in SIDES]
+                for fault in rows
+            ]
+            blank = max(map(len, faults.values())) - len(rows)
+            draw_answers(ax, counts, rows, side)
+            ax.set_ylim(len(rows) + blank - 0.5, -0.5)  # rows of one height in all panels
+            ax.set_title(names[side], fontsize=10.5, fontweight="normal", pad=8)
+        fig.suptitle(title, x=0.01, ha="left", fontsize=12.5, fontweight="bold")
