@@ -196,7 +196,7 @@ def _draw_fault(ax: Any, case: Case | None) -> None:
         before, after = case.pictures
         gap = np.ones((max(1, len(before) // 12), before.shape[1]), before.dtype)
         ax.imshow(np.vstack([before, gap, after]), cmap="gray", vmin=0, vmax=1)
-        ax.set_title("as it was, as it came", fontsize=10, fontweight="normal")
+        ax.set_title("before and after", fontsize=10, fontweight="normal")
         return
     ax.set(xlim=(0, 1), ylim=(0, 1), aspect="auto")
     if case is None:

@@ -67,7 +67,7 @@ def right_by_side(
 
 
 def located(cases: Sequence[Case], layers: Sequence[str]) -> tuple[int, int, int]:
-    """Broken blocks named by the doctor, by the largest \\|drift\\|, and how many there are.
+    """Broken blocks named by the doctor, by the largest drift in size, and how many there are.
 
     Only faults in one block that show, with a probe.
     """
