@@ -142,6 +142,7 @@ def plot_drift_profile(
 
 
 SIDES = ("inputs", "inside", "none", "cannot say")
+MOST = 30.0  # drift from which the colour of a cell grows no more
 
 
 def draw_answers(ax: Axes, counts: Any, rows: Sequence[str], right: str) -> None:
@@ -152,14 +153,18 @@ def draw_answers(ax: Axes, counts: Any, rows: Sequence[str], right: str) -> None
     top = max(counts.max(), 1.0)
     for (i, j), value in np.ndenumerate(counts):
         if value:
-            cell = {"facecolor": GREY, "alpha": 0.15 + 0.6 * value / top, "linewidth": 0}
+            cell = {"facecolor": GREY, "alpha": 0.1 + 0.45 * value / top, "linewidth": 0}
             ax.add_patch(_cell(i, j, **cell))
-            halo(ax.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=9, color=INK))
+            ax.text(j, i, f"{value:.0f}", ha="center", va="center", fontsize=9, color=INK)
         if SIDES[j] == right:
             ax.add_patch(_cell(i, j, facecolor="none", edgecolor=BLUE, linewidth=1.6))
     ax.set(xlim=(-0.5, len(SIDES) - 0.5), ylim=(len(rows) - 0.5, -0.5))
     ax.set_yticks(range(len(rows)), [row.replace("_", " ") for row in rows], fontsize=9)
     ax.set_xticks(range(len(SIDES)), SIDES, fontsize=9)
+    _as_table(ax)
+
+
+def _as_table(ax: Axes) -> None:
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
     for spine in ax.spines.values():
@@ -198,5 +203,52 @@ def answers(
             blank = max(map(len, faults.values())) - len(rows)
             draw_answers(ax, counts, rows, side)
             ax.set_ylim(len(rows) + blank - 0.5, -0.5)  # rows of one height in all panels
-            ax.set_title(names[side], fontsize=10.5, fontweight="normal", pad=8)
+            ax.set_title(
+                f"{names[side]}; the doctor says:", fontsize=10, fontweight="normal", pad=21
+            )
+        fig.suptitle(title, x=0.01, ha="left", fontsize=12.5, fontweight="bold")
+
+
+def draw_profiles(
+    ax: Axes, drifts: Any, rows: Sequence[str], layers: Sequence[str], border: float
+) -> None:
+    """Draw profiles as a table: cells within the border are blank, the others say their drift."""
+    drifts = np.asarray(drifts, np.float64)
+    if drifts.shape != (len(rows), len(layers)):
+        raise PlotError(f"drifts: expected shape {(len(rows), len(layers))}, got {drifts.shape}")
+    for (i, j), value in np.ndenumerate(drifts):
+        if not abs(value) < border:
+            size = min(abs(value), MOST) if np.isfinite(value) else MOST
+            ax.add_patch(_cell(i, j, facecolor=VERMILLION, alpha=0.12 + 0.5 * size / MOST,
+                               linewidth=0))  # fmt: skip
+            shown = f"{value:.0f}" if np.isfinite(value) else "not finite"
+            ax.text(j, i, shown, ha="center", va="center", fontsize=8.5, color=INK)
+    ax.set(xlim=(-0.5, len(layers) - 0.5), ylim=(len(rows) - 0.5, -0.5))
+    ax.set_yticks(range(len(rows)), [row.replace("_", " ") for row in rows], fontsize=9)
+    ax.set_xticks(range(len(layers)), layers, fontsize=9)
+    _as_table(ax)
+
+
+def profiles(
+    drifts: Any,
+    rows: Sequence[str],
+    layers: Sequence[str],
+    title: str = "",
+    *,
+    border: float = DRIFT_THRESHOLD,
+) -> None:
+    """Many profiles below each other; what is within the border stays blank.
+
+    Parameters
+    ----------
+    drifts : array_like, shape (R, L)
+    rows, layers : sequences of R and L str
+    title : str
+        The finding.
+    border : float
+        |drift| from which a layer counts as unusual.
+    """
+    with figure(0.75 + 0.21 * len(rows), alt=f"{title}. A row for each fault.") as fig:
+        ax = fig.subplots()
+        draw_profiles(ax, drifts, rows, layers, border)
         fig.suptitle(title, x=0.01, ha="left", fontsize=12.5, fontweight="bold")

@@ -17,7 +17,7 @@ from deepdrift.lab.data.cue import SIDE, cue_position, draw_cue
 from deepdrift.lab.diagnosis.faults import FAULTS, apply_fault
 
 Axes = Any
-CHANNELS = 16  # of a block's output, side by side: 4 x 4
+CHANNELS = 9  # of a block's output, side by side: 3 x 3
 
 #: Fault -> what one sees, in a few words.
 CAPTIONS = {
@@ -92,7 +92,7 @@ def image_tiles(index: int = 0, strength: int = 4) -> list[Tile]:
 
 
 def network_tiles(index: int = 0, strength: int = 4) -> list[Tile]:
-    """What the broken block of the CNN hands on for one image: its first 16 channels."""
+    """What the broken block of the CNN hands on for one image: its first 9 channels."""
     batch, network = data.load().test.images[:64], data.load_network("cnn")
     tiles = [Tile("normal", "as it should be", _channels(network, batch[index]))]
     for name, fault in FAULTS.items():
@@ -107,7 +107,7 @@ def _grey(image: torch.Tensor) -> NDArray[np.float32]:
 
 
 def _channels(network: Any, image: torch.Tensor) -> NDArray[np.float32]:
-    """Output of the block in the middle, 16 channels as a square of squares."""
+    """Output of the block in the middle, 9 channels as a square of squares."""
     seen: list[torch.Tensor] = []
     block = network.blocks[len(network.blocks) // 2]
     hook = block.register_forward_hook(lambda module, inputs, output: seen.append(output))
