@@ -212,17 +212,21 @@ def answers(
 def draw_profiles(
     ax: Axes, drifts: Any, rows: Sequence[str], layers: Sequence[str], border: float
 ) -> None:
-    """Draw profiles as a table: cells within the border are blank, the others say their drift."""
+    """Draw profiles as a table: cells within the border are blank, darker ones drift more.
+
+    The first cell of a row that reaches the border says its drift.
+    """
     drifts = np.asarray(drifts, np.float64)
     if drifts.shape != (len(rows), len(layers)):
         raise PlotError(f"drifts: expected shape {(len(rows), len(layers))}, got {drifts.shape}")
     for (i, j), value in np.ndenumerate(drifts):
         if not abs(value) < border:
             size = min(abs(value), MOST) if np.isfinite(value) else MOST
-            ax.add_patch(_cell(i, j, facecolor=VERMILLION, alpha=0.12 + 0.5 * size / MOST,
-                               linewidth=0))  # fmt: skip
-            shown = f"{value:.0f}" if np.isfinite(value) else "not finite"
-            ax.text(j, i, shown, ha="center", va="center", fontsize=8.5, color=INK)
+            shade = 0.1 + 0.1 * np.ceil(4 * size / MOST)  # four of them
+            ax.add_patch(_cell(i, j, facecolor=VERMILLION, alpha=shade, linewidth=0))
+            if all(abs(z) < border for z in drifts[i, :j]):  # the first of its row
+                shown = f"{value:.0f}" if np.isfinite(value) else "not finite"
+                ax.text(j, i, shown, ha="center", va="center", fontsize=8.5, color=INK)
     ax.set(xlim=(-0.5, len(layers) - 0.5), ylim=(len(rows) - 0.5, -0.5))
     ax.set_yticks(range(len(rows)), [row.replace("_", " ") for row in rows], fontsize=9)
     ax.set_xticks(range(len(layers)), layers, fontsize=9)

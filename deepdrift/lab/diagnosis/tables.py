@@ -66,6 +66,23 @@ def right_by_side(
     return table
 
 
+def shares_table(shares: Mapping[str, Mapping[str, Estimate]]) -> str:
+    """`right_by_side` as text, in percent with intervals: doctors below, sides across.
+
+    Examples
+    --------
+    >>> print(shares_table({"inputs": {"coin": Estimate(0.5, 0.4, 0.6, 90, 0)}}).strip())
+    inputs
+    coin                 50 % [40, 60]
+    """
+    lines = [" " * 18 + "".join(f"{side:>16}" for side in shares)]
+    for name in next(iter(shares.values())):
+        parts = (row[name] for row in shares.values())
+        cells = (f"{100 * e.value:.0f} % [{100 * e.low:.0f}, {100 * e.high:.0f}]" for e in parts)
+        lines.append(f"{name:<18}" + "".join(f"{cell:>16}" for cell in cells))
+    return "\n".join(lines)
+
+
 def located(cases: Sequence[Case], layers: Sequence[str]) -> tuple[int, int, int]:
     """Broken blocks named by the doctor, by the largest drift in size, and how many there are.
 

@@ -43,6 +43,9 @@ def test_shares_and_places():
     shares = tables.right_by_side(CASES, DOCTORS)
     assert shares["inputs"]["coin"].value == 1 and shares["inside"]["coin"].value == 0
     assert shares["inside"]["batch alone"].value == pytest.approx(1 / 3)
+    lines = [line.split() for line in tables.shares_table(shares).splitlines()]
+    assert lines[0] == ["inputs", "inside"]
+    assert lines[1][:4] == ["batch", "alone", "100", "%"] and lines[2][0:3] == ["coin", "100", "%"]
     assert tables.located(CASES, ["layer 0", "layer 1", "layer 2"]) == (2, 1, 2)
 
 
@@ -97,7 +100,9 @@ def test_calm_cells_of_the_profiles_are_blank():
     with base.figure() as fig:
         ax = fig.subplots()
         figures.draw_profiles(ax, [[0, -5, 31], [3.9, 4, np.inf]], ["a", "b"], "xyz", 4)
-    assert [text.get_text() for text in ax.texts] == ["-5", "31", "4", "not finite"]
+        figures.draw_profiles(ax, [[np.inf, 9]], ["c"], "xy", 4)
+    assert [text.get_text() for text in ax.texts] == ["-5", "4", "not finite"]
+    assert len(ax.patches) == 2 + 2 + 2
     figures.profiles([[1.0, 9.0]], ["a"], ["x", "y"], "title")
     with pytest.raises(base.PlotError, match="drifts"):
         figures.draw_profiles(ax, [[1]], ["a"], "xy", 4)
