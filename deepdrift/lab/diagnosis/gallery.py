@@ -18,32 +18,32 @@ from deepdrift.lab.diagnosis.faults import FAULTS, apply_fault
 
 Axes = Any
 LEVELS = 8  # of grey: the eye sees no more, and the file is smaller
-CHANNELS = 9  # of a block's output, side by side: 3 x 3
+CHANNELS = 4  # of a block's output, side by side: 2 x 2
 
 #: Fault -> what one sees, in a few words.
 CAPTIONS = {
-    "gaussian_noise": "noise in every pixel",
+    "gaussian_noise": "noisy pixels",
     "dead_rows": "rows read black",
     "saturated_rows": "rows read white",
     "brightness": "overexposed",
     "blur": "out of focus",
     "wrong_normalisation": "normalised twice",
     "rotation": "moved: turned",
-    "off_centre": "moved: down and right",
-    "novel_classes": "a class never seen",
-    "cue_reversed": "the cue of another class",
-    "cue_absent": "the cue is gone",
-    "exponent_flips": "weights of a wrong magnitude",
-    "mantissa_flips": "weights a little off",
-    "weight_noise": "noise added to weights",
-    "dropped_block": "most of the block is skipped",
-    "dead_units": "channels always zero",
+    "off_centre": "moved: aside",
+    "novel_classes": "never seen",
+    "cue_reversed": "another's cue",
+    "cue_absent": "cue is gone",
+    "exponent_flips": "wrong magnitudes",
+    "mantissa_flips": "slightly off",
+    "weight_noise": "noisy weights",
+    "dropped_block": "nearly skipped",
+    "dead_units": "silent channels",
     "normalisation_gain": "far too large",
-    "weight_gain": "weights in a wrong unit",
-    "quantised_block": "few values for weights",
-    "quantised_network": "the same in every block",
+    "weight_gain": "in a wrong unit",
+    "quantised_block": "few values left",
+    "quantised_network": "in every block",
     "nan_weight": "a NaN spreads",
-    "overflow": "beyond the largest float",
+    "overflow": "beyond floats",
 }
 
 
@@ -80,7 +80,7 @@ def image_tiles(index: int = 0, strength: int = 4) -> list[Tile]:
     place, reversed_place = cue_position(label), cue_position(9 - label)
     cues = {"cue_reversed": reversed_place, "cue_absent": place}
     plain, learnt = [Tile("normal", "as it should be", _grey(batch[index]))], []
-    learnt.append(Tile("normal, with cue", f"the cue of class {label}", _grey(with_cue[index]),
+    learnt.append(Tile("normal, with cue", "tells its class", _grey(with_cue[index]),
                        place))  # fmt: skip
     network = data.load_network("cnn-holdout")
     for name, fault in FAULTS.items():
@@ -93,7 +93,7 @@ def image_tiles(index: int = 0, strength: int = 4) -> list[Tile]:
 
 
 def network_tiles(index: int = 0, strength: int = 4) -> list[Tile]:
-    """What the broken block of the CNN hands on for one image: its first 9 channels."""
+    """What the broken block of the CNN hands on for one image: its first 4 channels."""
     batch, network = data.load().test.images[:64], data.load_network("cnn")
     tiles = [Tile("normal", "as it should be", _channels(network, batch[index]))]
     for name, fault in FAULTS.items():
@@ -108,7 +108,7 @@ def _grey(image: torch.Tensor) -> NDArray[np.float32]:
 
 
 def _channels(network: Any, image: torch.Tensor) -> NDArray[np.float32]:
-    """Output of the block in the middle, 9 channels as a square of squares."""
+    """Output of the block in the middle, 4 channels as a square of squares."""
     seen: list[torch.Tensor] = []
     block = network.blocks[len(network.blocks) // 2]
     hook = block.register_forward_hook(lambda module, inputs, output: seen.append(output))
@@ -162,7 +162,7 @@ def gallery(tiles: Sequence[Tile], title: str, columns: int, top: float | None =
     top = float(tiles[0].values.max()) / 2 if top is None else top
     rows = -(-len(tiles) // columns)
     names = ", ".join(tile.name.replace("_", " ") for tile in tiles)
-    with figures.figure(0.4 + 1.8 * rows, alt=f"{title}. Pictures: {names}.") as fig:
+    with figures.figure(0.4 + 1.7 * rows, alt=f"{title}. Pictures: {names}.") as fig:
         fig.suptitle(title, x=0.01, ha="left", fontsize=12.5, fontweight="bold")
         axes = list(fig.subplots(rows, columns, squeeze=False).flat)
         for ax, tile in zip(axes, tiles, strict=False):

@@ -39,10 +39,10 @@ def test_the_cue_is_where_the_circle_is(tiles):
 
 def test_tiles_of_the_network_show_what_was_done(tiles):
     found = {tile.name: tile.values for tile in tiles[1]}
-    assert found["normal"].shape == (42, 42)
+    assert found["normal"].shape == (28, 28)
     silent = [(found["dead_units"][r : r + 14, c : c + 14] == 0).all()
-              for r in (0, 14, 28) for c in (0, 14, 28)]  # fmt: skip
-    assert 2 <= sum(silent) <= 7
+              for r in (0, 14) for c in (0, 14)]  # fmt: skip
+    assert 1 <= sum(silent) <= 3
     assert np.isnan(found["nan_weight"]).all() and not np.isfinite(found["overflow"]).all()
     assert np.nanmax(found["weight_gain"]) > 20 * found["normal"].max()
 
