@@ -73,13 +73,13 @@ def shares_table(shares: Mapping[str, Mapping[str, Estimate]]) -> str:
     --------
     >>> print(shares_table({"inputs": {"coin": Estimate(0.5, 0.4, 0.6, 90, 0)}}).strip())
     inputs
-    coin                 50 % [40, 60]
+    coin                   50 % [40, 60]
     """
-    lines = [" " * 18 + "".join(f"{side:>16}" for side in shares)]
+    lines = [" " * 20 + "".join(f"{side:>16}" for side in shares)]
     for name in next(iter(shares.values())):
         parts = (row[name] for row in shares.values())
         cells = (f"{100 * e.value:.0f} % [{100 * e.low:.0f}, {100 * e.high:.0f}]" for e in parts)
-        lines.append(f"{name:<18}" + "".join(f"{cell:>16}" for cell in cells))
+        lines.append(f"{name:<20}" + "".join(f"{cell:>16}" for cell in cells))
     return "\n".join(lines)
 
 
@@ -104,7 +104,7 @@ def play(game: Any, say: Callable[[Sequence[float]], str]) -> str:
     say : callable
         Drifts of all layers -> "none", "inputs" or "inside".
     """
-    lines = [f"{'fault':<22}{'it was':<10}{'player':<10}{'doctor':<12}"]
+    lines = [f"{'fault':<22}{'it was':<10}{'player':<10}doctor"]
     for i in range(game.n_rounds):
         if i:
             game.next()
