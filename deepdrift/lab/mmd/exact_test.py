@@ -13,10 +13,21 @@ from numpy.typing import NDArray
 from deepdrift.baselines.discrepancy import mmd2_unbiased
 from deepdrift.errors import StateError
 
-__all__ = ["exact_p_value", "values_of_all_splits"]
+__all__ = ["exact_p_value", "splits", "values_of_all_splits"]
 
 _MOST = 1000  # splits: beyond that, draw some of them at random (MMDDrift)
 _TIE = 1e-12
+
+
+def splits(n: int, m: int) -> list[tuple[int, ...]]:
+    """Positions of the first group in every way to divide n + m values; the true one comes first.
+
+    Examples
+    --------
+    >>> splits(1, 2)
+    [(0,), (1,), (2,)]
+    """
+    return list(itertools.combinations(range(n + m), n))
 
 
 def values_of_all_splits(
@@ -53,7 +64,7 @@ def values_of_all_splits(
     if count > _MOST:
         raise StateError(f"x, y: {count:,} splits are too many to go through; use MMDDrift")
     values = []
-    for members in itertools.combinations(range(len(pooled)), len(x)):
+    for members in splits(len(x), len(y)):
         first = torch.zeros(len(pooled), dtype=torch.bool)
         first[list(members)] = True
         values.append(mmd2_unbiased(pooled[first], pooled[~first], sigma=sigma))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from deepdrift.lab.bench.exercise import Check, Exercise, between, near
+from deepdrift.lab.bench.exercise import Check, Exercise, near, percent
 from deepdrift.lab.mmd.exact_test import exact_p_value
 
 
@@ -25,18 +25,20 @@ EXERCISES = {
             (near(20, 0), "that is the number of splits, not the size of a group."),
             (lambda n: float(n) > 4, "that is enough; a smaller one is enough too."),
         ),
+        strong_hint="4 against 4 has 70 splits, and two of them always tie.",
     ),
     "ex_06_2": Exercise(
-        question="Which false-alarm rate does the smallest p of five bandwidths give?",
-        test=between(0.08, 0.16),
+        question="Which false-alarm rate, in percent, does the smallest p of five bandwidths give?",
+        test=percent(8, 16),
         right="five chances instead of one. It is not five times 5 %, since the five tests look "
         "at the same values; the aggregated test knows that and keeps 5 %.",
-        hint="doublings = [-2, -1, 0, 1, 2], and run the cell.",
+        hint="factors = [1/4, 1/2, 1, 2, 4], and run the cell.",
         special_hints=(
-            (between(0.2, 0.26), "five times 5 % would need five unrelated tests; run the cell."),
-            (between(0, 0.08), "that is one bandwidth, or too few; take all five."),
-            (between(8, 16), "give it as a rate from 0 to 1."),
+            (percent(20, 26), "five times 5 % would need five unrelated tests; run the cell."),
+            (percent(0.5, 8), "that is one bandwidth, or too few; take all five."),
         ),
+        strong_hint="The cell prints the rate in percent, with its interval; take the first "
+        "number.",
     ),
     "ex_06_3": Exercise(
         question="Which x and y, each y at least 2 larger, have p = 1, as (x, y)?",
@@ -55,6 +57,7 @@ EXERCISES = {
                 "the test sees this change; keep each y close to its own x, the pairs far apart.",
             ),
         ),
+        strong_hint="Start from x = 0, 10, 20 and put each y just above its x.",
     ),
 }
 

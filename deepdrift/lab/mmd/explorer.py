@@ -1,7 +1,8 @@
 """Slide bandwidth, sample size and number of permutations of an MMD test, and see its histogram.
 
-All splits of all sizes go through all kernels once, when the explorer is made; a move looks the
-values up. They are those of `deepdrift.MMDDrift` with the same settings, to the last digit.
+The splits of all sizes, and the curve over the bandwidths, are made once; a move puts one kernel
+through the splits. The values are those of `deepdrift.MMDDrift` with the same settings, to its
+rounding.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -26,9 +28,11 @@ from deepdrift.baselines.samples import as_sample
 from deepdrift.evidence.calibration import required_samples
 from deepdrift.lab.bench.controls import ExplorerError, choice_control, number_control
 from deepdrift.lab.bench.explorer import Explorer
+from deepdrift.lab.bench.figures import VERMILLION
 from deepdrift.lab.mmd.figures import draw_effects, draw_permutations
 
-DOUBLINGS = range(-4, 5)  # bandwidths: 2^k times the median heuristic
+WIDEST = 16  # the slider goes from the median heuristic / 16 to 16 times it
+CURVE = 9  # bandwidths at which the effect size is drawn
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,8 @@ class MMDPoint:
 
     Attributes
     ----------
-    sigma : float
-        Bandwidth.
+    sigma, median : float
+        Bandwidth, and the one of the median heuristic.
     distance, threshold : float
         Observed MMD^2, and the smallest value that would be called drift.
     p_value, effect_size : float
@@ -47,6 +51,7 @@ class MMDPoint:
     """
 
     sigma: float
+    median: float
     distance: float
     threshold: float
     p_value: float
@@ -55,29 +60,45 @@ class MMDPoint:
 
 
 @dataclass(frozen=True)
-class _Sweep:
-    """Values ``(S, 1 + B)`` of all bandwidths for one pair of samples, and their rounding."""
+class _Samples:
+    """A pair of samples, their random splits, and the values of the drawn bandwidths."""
 
     median: float
+    pooled: Tensor
+    members: Tensor
     values: Tensor
     slack: Tensor
 
+    def at(self, sigma: float, permutations: int) -> tuple[Tensor, float]:
+        """Values ``(1 + B,)`` of the true and the random groups, and their rounding."""
+        members = self.members[:, : 1 + permutations]
+        sums = group_sums(self.pooled, members, [partial(gaussian, sigma=sigma)])
+        return sums.unbiased()[0], float(TIE * sums.mean[0].abs())
 
-def _sweep(reference: Tensor, x: Tensor, n_permutations: int) -> _Sweep:
+
+def _prepared(
+    reference: Tensor, x: Tensor, n_permutations: int, sigmas: Sequence[float]
+) -> _Samples:
     pooled, generator = torch.cat([x, reference]), as_generator(None)
     median = median_heuristic(pooled, generator=generator)
     members = random_splits(len(x), len(reference), n_permutations, generator)
-    kernels = [partial(gaussian, sigma=median * 2.0**k) for k in DOUBLINGS]
-    sums = group_sums(pooled, members, kernels)
-    return _Sweep(median, sums.unbiased(), TIE * sums.mean.abs())
+    sums = group_sums(pooled, members, [partial(gaussian, sigma=sigma) for sigma in sigmas])
+    return _Samples(median, pooled, members, sums.unbiased(), TIE * sums.mean.abs())
+
+
+def _effect(values: Tensor, slack: float) -> float:
+    """Standard deviations of the first value above the mean of the others."""
+    null = values[1:]
+    excess, spread = float(values[0] - null.mean()), float(null.std(correction=0))
+    return excess / spread if spread > slack else 0.0
 
 
 class MMDExplorer(Explorer):
     """Permutation histogram of an MMD test, and its effect size for every bandwidth.
 
-    Controls: ``features`` (which pair of samples), ``n`` (samples on either side, the first n
-    rows), ``doublings`` (the bandwidth is ``2 ** doublings`` times the median heuristic) and
-    ``permutations``.
+    Controls: ``sigma`` (the bandwidth, under the axis of the effect sizes), ``n`` (samples on
+    either side, the first n rows), ``features`` (which pair of samples) and ``permutations``. It
+    starts at the first pair's median heuristic.
 
     Parameters
     ----------
@@ -120,38 +141,45 @@ class MMDExplorer(Explorer):
                 f"from 2 on, got {len(pairs)} pairs and sizes {list(sizes)}"
             )
         check_permutations(n_permutations, alpha)
-        self._alpha, self._sweeps = alpha, {}
+        samples = {}
         for name, pair in pairs.items():
-            reference, new = (
+            samples[str(name)] = [
                 as_sample(x, f"{name}: {part}", minimum=max(sizes), error=ExplorerError)
                 for x, part in zip(pair, ("reference", "new"), strict=True)
-            )
-            for size in sizes:
-                found = _sweep(reference[:size], new[:size], n_permutations)
-                self._sweeps[str(name), size] = found
-        fewest, start = required_samples(alpha), sizes[len(sizes) // 2] if n is None else n
+            ]
+        start = sizes[len(sizes) // 2] if n is None else n
+        first = torch.cat([x[:start] for x in next(iter(samples.values()))])
+        median = median_heuristic(first)
+        low, high = median / WIDEST, median * WIDEST
+        self._alpha, self._sigmas = alpha, np.geomspace(low, high, CURVE).tolist()
+        self._samples = {
+            (name, size): _prepared(x[:size], y[:size], n_permutations, self._sigmas)
+            for name, (x, y) in samples.items()
+            for size in sizes
+        }
+        fewest = required_samples(alpha)
         step = 20 if (n_permutations - fewest) % 20 == 0 else 1
+        few, many = min(permutations, n_permutations), n_permutations
         self._start(
             {
-                "features": choice_control("features", [str(name) for name in pairs]),
-                "n": number_control("samples on either side, n", start, min(sizes), max(sizes),
+                "features": choice_control("features", list(samples)),
+                "n": number_control("images on either side, n", start, min(sizes), max(sizes),
                                     min(steps)),
-                "doublings": number_control("bandwidth: doublings of the median heuristic", 0,
-                                            min(DOUBLINGS), max(DOUBLINGS), 1),
-                "permutations": number_control("permutations", min(permutations, n_permutations),
-                                               fewest, n_permutations, step),
-            }
+                "sigma": number_control("bandwidth σ", median, low, high, 0.01, log=True),
+                "permutations": number_control("permutations", few, fewest, many, step),
+            },
+            on_axis={"sigma": 1},
         )  # fmt: skip
 
     def _checked(self, name: str, value: Any) -> Any:
         value = super()._checked(name, value)
-        if name == "n" and (self.features.value, value) not in self._sweeps:
-            known = sorted({size for _, size in self._sweeps})
+        if name == "n" and (self.features.value, value) not in self._samples:
+            known = sorted({size for _, size in self._samples})
             raise ExplorerError(f"n: expected one of {', '.join(map(str, known))}, got {value}")
         return value
 
     def _refresh(self, change: Any = None) -> None:
-        sizes = [size for name, size in self._sweeps if name == self.features.value]
+        sizes = [size for name, size in self._samples if name == self.features.value]
         nearest = min(sizes, key=lambda size: abs(size - self.n.value))
         if nearest == self.n.value:
             super()._refresh(change)
@@ -165,46 +193,47 @@ class MMDExplorer(Explorer):
         """
         return self._point(**self._values_at(values))
 
-    def _point(self, features: str, n: int, doublings: int, permutations: int) -> MMDPoint:
-        sweep, row = self._sweeps[features, n], DOUBLINGS.index(doublings)
-        values, slack = sweep.values[row, : 1 + permutations], float(sweep.slack[row])
+    def _point(self, features: str, n: int, sigma: float, permutations: int) -> MMDPoint:
+        samples = self._samples[features, n]
+        values, slack = samples.at(sigma, permutations)
         p_value, threshold = decide(values, self._alpha, slack)
-        null = values[1:]
-        excess, spread = float(values[0] - null.mean()), float(null.std(correction=0))
         return MMDPoint(
-            sigma=sweep.median * 2.0**doublings,
+            sigma=sigma,
+            median=samples.median,
             distance=float(values[0]),
             threshold=threshold,
             p_value=p_value,
-            effect_size=excess / spread if spread > slack else 0.0,
-            null=null,
+            effect_size=_effect(values, slack),
+            null=values[1:],
         )
 
     def effects(self, **values: Any) -> dict[float, float]:
         """Effect size by bandwidth, for the current features, n and permutations, or others."""
         values = self._values_at(values)
-        points = [self._point(**values | {"doublings": k}) for k in DOUBLINGS]
-        return {point.sigma: point.effect_size for point in points}
+        samples = self._samples[values["features"], values["n"]]
+        seen = samples.values[:, : 1 + values["permutations"]]
+        found = map(_effect, seen, samples.slack.tolist())
+        return dict(zip(self._sigmas, found, strict=True))
 
-    def _sentence(self, features: str, n: int, doublings: int, permutations: int) -> str:
-        point = self._point(features, n, doublings, permutations)
+    def _sentence(self, features: str, n: int, sigma: float, permutations: int) -> str:
+        point = self._point(features, n, sigma, permutations)
         reached = round(point.p_value * (permutations + 1))
         return (
             f"{'Drift' if point.p_value <= self._alpha else 'No drift found'} in {features}, "
-            f"{n} against {n}, bandwidth {point.sigma:.3g}: MMD² {point.distance:.2g}, threshold "
-            f"{point.threshold:.2g}, {point.effect_size:.1f} standard deviations above what "
-            f"chance gives; p = {reached}/{permutations + 1} = {point.p_value:.2g}."
+            f"{n} against {n}, σ = {sigma:.3g} (median heuristic {point.median:.3g}): "
+            f"MMD² {point.distance:.2g}, threshold {point.threshold:.2g}, effect "
+            f"{point.effect_size:.1f} sd; p = {reached}/{permutations + 1} = {point.p_value:.2g}."
         )
 
     def _draw(
-        self, axes: list[Any], features: str, n: int, doublings: int, permutations: int
+        self, axes: list[Any], features: str, n: int, sigma: float, permutations: int
     ) -> None:
-        point = self._point(features, n, doublings, permutations)
+        point = self._point(features, n, sigma, permutations)
         effects = self.effects(features=features, n=n, permutations=permutations)
         draw_permutations(
             axes[0], point.null, point.distance, point.threshold,
-            title=f"{permutations} random splits of {features}, p = {point.p_value:.2g}",
+            title=f"{permutations} random deals of {features}, p = {point.p_value:.2g}",
         )  # fmt: skip
-        draw_effects(axes[1], DOUBLINGS, {"": list(effects.values())}, {"chosen": doublings},
-                     log=False, xlabel="doublings of the bandwidth")  # fmt: skip
-        axes[1].set_xticks(DOUBLINGS)
+        draw_effects(axes[1], list(effects), {"": list(effects.values())},
+                     {"median": point.median}, xlabel="bandwidth σ")  # fmt: skip
+        axes[1].plot(sigma, point.effect_size, "o", markersize=11, color=VERMILLION, zorder=5)

@@ -37,7 +37,7 @@ def draw_permutations(
     figures.halo(text)
     ax.yaxis.set_major_locator(figures.matplotlib.ticker.MaxNLocator(4, integer=True))
     ax.xaxis.set_major_locator(figures.matplotlib.ticker.MaxNLocator(6))
-    ax.set(xlabel=xlabel, ylabel="number of splits", title=title)
+    ax.set(xlabel=xlabel, ylabel="number of deals", title=title)
 
 
 def permutations(tests: Mapping[str, DriftTest], title: str = "") -> None:
@@ -67,8 +67,7 @@ def draw_effects(
     effects: Mapping[str, Sequence[float]],
     marks: Mapping[str, float],
     *,
-    log: bool = True,
-    xlabel: str = "bandwidth",
+    xlabel: str = "bandwidth σ",
 ) -> None:
     """Effect size against the bandwidth, and named bandwidths as vertical lines."""
     for i, (name, values) in enumerate(effects.items()):
@@ -76,9 +75,10 @@ def draw_effects(
         if len(effects) > 1:
             figures.draw_name(ax, name, i)
     ax.axhline(0, color=figures.GREY, linewidth=1)
-    if log:
+    if ax.get_xscale() != "log":  # slow, and an explorer comes here with every move
         ax.set_xscale("log")
         ax.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
+        ax.xaxis.set_minor_locator(figures.matplotlib.ticker.NullLocator())
     top = max(max(values) for values in effects.values())
     ax.set_ylim(top=1.3 * max(top, 2.0))
     for name, at in marks.items():

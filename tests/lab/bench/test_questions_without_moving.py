@@ -100,7 +100,7 @@ EXPLORERS = {
     "live": (monitor, {"step": 39, "stream": "stationary", "theta_high": 2.0, "theta_low": 0.5,
                        "theta_slope": 0.2, "window_size": 10, "raise_after": 2, "clear_after": 3,
                        "detector": "cusum"}, {"step": 40}, ["log_lines"]),
-    "mmd": (mmd, {"features": "states", "n": 20, "doublings": -2, "permutations": 59}, {"n": 30},
+    "mmd": (mmd, {"features": "states", "n": 20, "sigma": 0.5, "permutations": 59}, {"n": 30},
             ["point", "effects"]),
     "plane": (plane, {"rank": 4, "alpha": 0.1, "distance": "within", "strangers": "moved"},
               {"rank": 6}, ["curves", "scores"]),

@@ -11,7 +11,7 @@ from deepdrift.lab.bench import figures
 from deepdrift.lab.bench.controls import ExplorerError
 from deepdrift.lab.bench.evaluation import proportion
 from deepdrift.lab.mmd import figures as mmd_plots
-from deepdrift.lab.mmd.explorer import DOUBLINGS, MMDExplorer
+from deepdrift.lab.mmd.explorer import MMDExplorer
 
 
 def sample(n, width=3, shift=0.0, seed=0):
@@ -34,17 +34,17 @@ def explorer(**options):
 
 @pytest.mark.parametrize("features", list(PAIRS))
 @pytest.mark.parametrize("n", [10, 40])
-@pytest.mark.parametrize("doublings", [-4, 0, 3])
+@pytest.mark.parametrize("sigma", [0.4, 2.0, 9.5])
 @pytest.mark.parametrize("permutations", [19, 99])
-def test_every_setting_is_the_test_with_these_settings(features, n, doublings, permutations):
-    app = explorer().set(features=features, n=n, doublings=doublings, permutations=permutations)
+def test_every_setting_is_the_test_with_these_settings(features, n, sigma, permutations):
+    app = explorer().set(features=features, n=n, sigma=sigma, permutations=permutations)
     reference, new = (x[:n] for x in PAIRS[features])
-    sigma = median_heuristic(torch.cat([reference, new])) * 2.0**doublings
     direct = MMDDrift(reference, sigma=sigma, n_permutations=permutations).test(new)
     point = app.point()
     assert point.p_value == direct.p_value and len(point.null) == permutations
     for name, expected in {
         "sigma": sigma,
+        "median": median_heuristic(torch.cat([reference, new])),
         "distance": direct.distance,
         "threshold": direct.distance_threshold,
         "effect_size": direct.effect_size,
@@ -54,29 +54,36 @@ def test_every_setting_is_the_test_with_these_settings(features, n, doublings, p
     assert app.summary().startswith("Drift in " if direct.is_drift else "No drift found in ")
 
 
-def test_at_no_doubling_it_is_the_median_heuristic():
-    direct = MMDDrift(PAIRS["moved"][0][:20], n_permutations=99).test(PAIRS["moved"][1][:20])
-    app = explorer().set(features="moved", n=20, doublings=0)
-    assert app.point().distance == direct.distance and app.point().p_value == direct.p_value
+def test_it_starts_at_the_median_heuristic_of_the_first_pair():
+    direct = MMDDrift(PAIRS["wide"][0][:20], n_permutations=99).test(PAIRS["wide"][1][:20])
+    point = explorer(n=20).point()
+    assert point.sigma == pytest.approx(point.median) and point.p_value == direct.p_value
+    assert point.distance == pytest.approx(direct.distance)
 
 
 def test_the_sentence():
-    app = explorer().set(features="moved", n=40, permutations=99, doublings=1)
+    app = explorer().set(features="moved", n=40, permutations=99, sigma=2.5)
     point = app.point()
     assert app.summary() == (
-        f"Drift in moved, 40 against 40, bandwidth {point.sigma:.3g}: MMD² {point.distance:.2g}, "
-        f"threshold {point.threshold:.2g}, {point.effect_size:.1f} standard deviations above what "
-        "chance gives; p = 1/100 = 0.01."
+        f"Drift in moved, 40 against 40, σ = 2.5 (median heuristic {point.median:.3g}): MMD² "
+        f"{point.distance:.2g}, threshold {point.threshold:.2g}, effect {point.effect_size:.1f} "
+        "sd; p = 1/100 = 0.01."
     )
 
 
 def test_effects_by_bandwidth_are_those_of_each_position():
     app = explorer().set(features="moved", n=30)
     effects = app.effects()
-    assert len(effects) == len(DOUBLINGS)
-    for k, (sigma, effect) in zip(DOUBLINGS, effects.items(), strict=True):
-        point = app.set(doublings=k).point()
-        assert (sigma, effect) == (point.sigma, point.effect_size)
+    assert len(effects) == 9 and max(effects) == pytest.approx(256 * min(effects))
+    for sigma, effect in effects.items():
+        assert app.set(sigma=sigma).point().effect_size == pytest.approx(effect, rel=1e-9)
+
+
+def test_the_slider_of_the_bandwidth_lies_under_its_axis():
+    app = explorer()
+    low, high = app._axes[1].get_xlim()
+    assert (low, high) == pytest.approx((min(app.effects()), max(app.effects())))
+    assert app._axes[1].get_xscale() == "log"
 
 
 def test_equal_samples_are_not_far_from_chance():
@@ -89,7 +96,7 @@ def test_equal_samples_are_not_far_from_chance():
 
 
 @pytest.mark.parametrize(
-    "move", [{"features": "moved"}, {"n": 10}, {"doublings": -3}, {"permutations": 19}]
+    "move", [{"features": "moved"}, {"n": 10}, {"sigma": 0.5}, {"permutations": 19}]
 )
 def test_each_control_changes_words_and_picture_and_goes_back(move):
     app = explorer()
@@ -103,7 +110,8 @@ def test_each_control_changes_words_and_picture_and_goes_back(move):
 
 def test_start_and_limits():
     app = explorer(n=10, permutations=500)
-    assert app.values == {"features": "wide", "n": 10, "doublings": 0, "permutations": 99}
+    sigma = pytest.approx(app.point().median)
+    assert app.values == {"features": "wide", "n": 10, "sigma": sigma, "permutations": 99}
     with pytest.raises(ExplorerError, match="n: expected a whole number from 10 to 40, got 50"):
         app.set(n=50)
     with pytest.raises(ExplorerError, match="n: expected one of 10, 20, 30, 40, got 15"):
