@@ -9,12 +9,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from deepdrift.baselines import DriftTest, MMDDrift
+from deepdrift.baselines import DriftTest, MMDAggregated, MMDDrift
 from deepdrift.baselines.kernels import median_heuristic
 from deepdrift.lab.bench.evaluation import Estimate, proportion
-from deepdrift.states import collect
+from deepdrift.states.collect import collect
 
-__all__ = ["Features", "collect_features", "mmd99", "p_values", "rejected", "smallest_p"]
+__all__ = [
+    "Features",
+    "aggregated99",
+    "collect_features",
+    "mmd99",
+    "p_values",
+    "rejected",
+    "smallest_p",
+]
 
 Make = Callable[[Tensor], Any]  # reference -> a test with .test(new).p_value
 
@@ -22,6 +30,9 @@ BLOCKS = {"": "blocks.5", ", block 3": "blocks.3"}  # after the network's name -
 
 mmd99: Make = partial(MMDDrift, n_permutations=99)
 """The test that the notebook repeats: median heuristic, 99 permutations."""
+
+aggregated99: Make = partial(MMDAggregated, n_permutations=99)
+"""The same over many bandwidths."""
 
 
 def p_values(pairs: Iterable[Sequence[Tensor]], make: Make = mmd99) -> list[float]:

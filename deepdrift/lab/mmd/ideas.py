@@ -43,12 +43,7 @@ def draw_hills(ax: Axes, x: Sequence[float], y: Sequence[float], sigma: float) -
         ax.annotate(name, (float(np.mean(points)), 1.08), ha="center", color=ink(colour),
                     fontweight="bold")  # fmt: skip
     peak = x[0]
-    ax.annotate(
-        "",
-        (peak - sigma, np.exp(-0.5)),
-        (peak, np.exp(-0.5)),
-        arrowprops={"arrowstyle": "<->", "color": BLACK, "shrinkA": 0, "shrinkB": 0},
-    )
+    ax.plot([peak - sigma, peak], [np.exp(-0.5)] * 2, "|-", color=BLACK, markersize=7)
     ax.annotate("σ", (peak - sigma / 2, np.exp(-0.5)), xytext=(0, 3), ha="center",
                 textcoords="offset points")  # fmt: skip
     ax.set(xlabel="value", ylabel="likeness", ylim=(0, 1.25))
@@ -74,12 +69,7 @@ def draw_difference(ax: Axes, x: Sequence[float], y: Sequence[float], sigma: flo
         ax.plot(at[[0, -1]], [height] * 2, color=colour, linestyle=(0, (5, 3)), linewidth=1.5)
     middle, found = float(np.mean([*x, *y])), heights[0] - heights[1]
     right = float(at[-1])
-    ax.annotate(
-        "",
-        (right, heights[0]),
-        (right, heights[1]),
-        arrowprops={"arrowstyle": "<->", "color": BLACK, "shrinkA": 0, "shrinkB": 0},
-    )
+    ax.plot([right, right], heights, "_-", color=BLACK, markersize=9)
     ax.annotate(
         f"MMD² {found:.3f}\n(biased)",
         (right, 0.25 * heights[0]),
@@ -89,9 +79,9 @@ def draw_difference(ax: Axes, x: Sequence[float], y: Sequence[float], sigma: flo
         va="center",
         fontweight="bold",
     )
-    ax.annotate("mean height at its values", (middle, heights[0]), xytext=(0, 4), ha="left",
+    ax.annotate("mean at yesterday's values", (middle, heights[0]), xytext=(0, 4), ha="left",
                 textcoords="offset points", color=ink(BLUE), fontsize=10)  # fmt: skip
-    ax.annotate("and at these", (middle, heights[1]), xytext=(0, -4), ha="right", va="top",
+    ax.annotate("mean at today's values", (middle, heights[1]), xytext=(0, -4), ha="right", va="top",
                 textcoords="offset points", color=ink(VERMILLION), fontsize=10)  # fmt: skip
     ax.set(xlabel="value", ylabel="difference")
     ax.set_title("mean hill of yesterday minus that of today", fontsize=11, fontweight="normal")
@@ -117,9 +107,9 @@ def draw_deals(ax: Axes, x: Sequence[float], y: Sequence[float], shown: Sequence
             ax.plot(value, -row, "o", color=colour, markersize=13)
         words = "as it was" if which == 0 else "dealt"
         ax.annotate(words, (min(pooled) - 0.6, -row), ha="right", va="center")
-        ax.annotate(f"{values[which]:.2f}", (max(pooled) + 1.3, -row), ha="right", va="center",
+        ax.annotate(f"{values[which]:.2f}", (max(pooled) + 1.5, -row), ha="right", va="center",
                     fontweight="bold" if which == 0 else "normal")  # fmt: skip
-    ax.set(xlim=(min(pooled) - 2.2, max(pooled) + 1.5), ylim=(0.6 - len(shown), 0.6))
+    ax.set(xlim=(min(pooled) - 2.2, max(pooled) + 1.7), ylim=(0.6 - len(shown), 0.6))
     ax.set_xticks(pooled)
     ax.set_yticks([])
     ax.spines["left"].set_visible(False)

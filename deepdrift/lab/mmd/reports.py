@@ -10,7 +10,16 @@ from torch import Tensor
 from deepdrift.baselines import DriftTest
 from deepdrift.lab.bench.evaluation import Estimate
 
-__all__ = ["dealt", "outcomes", "rates", "rates_by_size", "refused", "shapes", "verdicts"]
+__all__ = [
+    "dealt",
+    "outcomes",
+    "rates",
+    "rates_by_size",
+    "refused",
+    "shapes",
+    "verdicts",
+    "wrapped",
+]
 
 
 def _aligned(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -122,4 +131,15 @@ def refused(error: Exception) -> str:
     >>> print(refused(ValueError("n: too few")))
     Refused: n: too few
     """
-    return textwrap.fill(f"Refused: {error}", 88, subsequent_indent="    ")
+    return wrapped(f"Refused: {error}")
+
+
+def wrapped(words: str) -> str:
+    """A long sentence, in lines that fit.
+
+    Examples
+    --------
+    >>> print(wrapped("Drift in plain."))
+    Drift in plain.
+    """
+    return textwrap.fill(words, 88, subsequent_indent="    ")
