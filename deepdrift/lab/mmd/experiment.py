@@ -17,6 +17,7 @@ from deepdrift.states.collect import collect
 __all__ = [
     "Features",
     "aggregated99",
+    "best_of",
     "collect_features",
     "mmd99",
     "p_values",
@@ -86,6 +87,18 @@ def smallest_p(
     return smallest
 
 
+def best_of(pairs: Iterable[Sequence[Tensor]], factors: Sequence[float]) -> Estimate:
+    """How often the `smallest_p` calls drift.
+
+    Examples
+    --------
+    >>> x = torch.arange(9.0)[:, None]
+    >>> best_of([(x, x + 9), (x, x)], [1, 2]).value
+    0.5
+    """
+    return rejected(smallest_p(pairs, factors))
+
+
 class Features(dict[str, dict[str, Tensor]]):
     """Feature map -> set of images -> its features ``(N, D)``, with the tests of the notebook.
 
@@ -140,6 +153,32 @@ class Features(dict[str, dict[str, Tensor]]):
         clean = torch.cat([self[where]["reference"], self[where]["clean"]])
         mixed = (clean[torch.randperm(len(clean), generator=generator)] for _ in range(repetitions))
         return [(x[:n], x[n : 2 * n]) for x in mixed]
+
+    def false_alarms(
+        self, where: str, n: int, repetitions: int, generator: torch.Generator
+    ) -> Estimate:
+        """Share of `clean_splits` in which the MMD test calls drift."""
+        return rejected(p_values(self.clean_splits(where, n, repetitions, generator)))
+
+    def verdicts(self, labels: Tensor, n: int) -> dict[str, tuple[Estimate, DriftTest]]:
+        """Network and set -> accuracy, and the test of the last block with n images."""
+        return {
+            f"{name}, {part}": (self.accuracy(name, part, labels), self.compare(name, part, n))
+            for name, parts in self.outputs.items()
+            for part in parts
+            if part != "reference"
+        }
+
+    def power_of_pairs(
+        self, where: str, sizes: Sequence[int], generator: torch.Generator
+    ) -> dict[str, Estimate]:
+        """How often drift is found in 100 perturbed sets, against other images and the same ones."""
+        power = {}
+        for n in sizes:
+            twins = self.twins(where, n, 100, generator)
+            power[f"n = {n}, other images"] = rejected(p_values(self.pairs(where, n, 100)))
+            power[f"n = {n}, the same images"] = rejected(p_values(twins))
+        return power
 
     def power(self, where: str, n: int, make: Make = mmd99) -> Estimate:
         """Share of 30 random pairs of samples in which a test calls drift."""
