@@ -172,7 +172,7 @@ class Features(dict[str, dict[str, Tensor]]):
     def power_of_pairs(
         self, where: str, sizes: Sequence[int], generator: torch.Generator
     ) -> dict[str, Estimate]:
-        """How often drift is found in 100 perturbed sets, against other images and the same ones."""
+        """How often 100 tests find drift, against other images and against the same ones."""
         power = {}
         for n in sizes:
             twins = self.twins(where, n, 100, generator)

@@ -36,7 +36,9 @@ def draw_hills(ax: Axes, x: Sequence[float], y: Sequence[float], sigma: float) -
     at = _places(x, y, sigma)
     for points, (name, colour) in zip((x, y), GROUPS, strict=True):
         for point in points:
-            ax.plot(at, hill_mean(at, [point], sigma), color=colour, linewidth=0.9, alpha=0.55)
+            hill = hill_mean(at, [point], sigma)
+            hill[hill < 0.01] = np.nan  # what lies on the ground needs no ink
+            ax.plot(at, hill, color=colour, linewidth=0.8)
         mean = hill_mean(at, points, sigma)
         ax.plot(at, mean, color=colour, linewidth=3)
         ax.plot(points, np.zeros(len(points)), "o", color=colour, markersize=9, clip_on=False)
@@ -67,8 +69,7 @@ def draw_difference(ax: Axes, x: Sequence[float], y: Sequence[float], sigma: flo
     for points, height, (_, colour) in zip((x, y), heights, GROUPS, strict=True):
         ax.plot(points, difference(points), "o", color=colour, markersize=9)
         ax.plot(at[[0, -1]], [height] * 2, color=colour, linestyle=(0, (5, 3)), linewidth=1.5)
-    middle, found = float(np.mean([*x, *y])), heights[0] - heights[1]
-    right = float(at[-1])
+    found, right = heights[0] - heights[1], float(at[-1])
     ax.plot([right, right], heights, "_-", color=BLACK, markersize=9)
     ax.annotate(
         f"MMD² {found:.3f}\n(biased)",
@@ -79,10 +80,11 @@ def draw_difference(ax: Axes, x: Sequence[float], y: Sequence[float], sigma: flo
         va="center",
         fontweight="bold",
     )
-    ax.annotate("mean at yesterday's values", (middle, heights[0]), xytext=(0, 4), ha="left",
+    ax.annotate("mean at yesterday's values", (right, heights[0]), xytext=(0, 4), ha="right",
                 textcoords="offset points", color=ink(BLUE), fontsize=10)  # fmt: skip
-    ax.annotate("mean at today's values", (middle, heights[1]), xytext=(0, -4), ha="right", va="top",
-                textcoords="offset points", color=ink(VERMILLION), fontsize=10)  # fmt: skip
+    ax.annotate("mean at today's values", (float(at[0]), heights[1]), xytext=(0, -4), ha="left",
+                va="top", textcoords="offset points", color=ink(VERMILLION),
+                fontsize=10)  # fmt: skip
     ax.set(xlabel="value", ylabel="difference")
     ax.set_title("mean hill of yesterday minus that of today", fontsize=11, fontweight="normal")
     return found
@@ -90,7 +92,7 @@ def draw_difference(ax: Axes, x: Sequence[float], y: Sequence[float], sigma: flo
 
 def hills(x: Sequence[float], y: Sequence[float], sigma: float, title: str) -> None:
     """Left the kernels as hills, right their difference, whose heights at the values give MMD²."""
-    with figures.figure(3.3) as fig:
+    with figures.figure() as fig:
         left, right = fig.subplots(1, 2)
         draw_hills(left, x, y, sigma)
         draw_difference(right, x, y, sigma)
@@ -136,7 +138,7 @@ def draw_all_deals(ax: Axes, x: Sequence[float], y: Sequence[float]) -> None:
 
 def deals(x: Sequence[float], y: Sequence[float], shown: Sequence[int], title: str) -> None:
     """Left a few ways to deal the values, right the MMD² of every way."""
-    with figures.figure(3.3) as fig:
+    with figures.figure() as fig:
         left, right = fig.subplots(1, 2)
         draw_deals(left, x, y, shown)
         draw_all_deals(right, x, y)
