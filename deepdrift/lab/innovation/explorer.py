@@ -12,7 +12,7 @@ from deepdrift.lab.bench import figures
 from deepdrift.lab.bench.controls import ExplorerError, choice_control, number_control
 from deepdrift.lab.bench.evaluation import Array, Estimate, as_scores, auroc
 from deepdrift.lab.bench.explorer import Explorer
-from deepdrift.lab.innovation.figures import draw_growth, draw_picture
+from deepdrift.lab.innovation.figures import draw_growth, draw_picture, keep_sides
 
 
 class ShiftExplorer(Explorer):
@@ -144,11 +144,12 @@ samples for more normal than the normal ones.
             draw_picture(first[0], self._pictures[shift][severity])
             first[0].set_title(f"severity {severity}", fontweight="normal", fontsize=10)
         series = self._scores[shift, score]
-        figures.draw_two_histograms(
-            left, series[0], series[severity], ("normal", f"severity {severity}"),
-            f"{shift}, severity {severity}", self._xlabel.format(score=score), log=self._log,
-            edges=self._edges[shift, score],
+        names = "normal", f"severity {severity}"
+        drawn = figures.draw_two_histograms(
+            left, series[0], series[severity], names, f"{shift}, severity {severity}",
+            self._xlabel.format(score=score), log=self._log, edges=self._edges[shift, score],
         )  # fmt: skip
+        keep_sides(drawn, names)
         if self._pictures is not None:
             left.set_ylabel("")  # no room beside the picture; the axis is in percent
         chosen = self._estimates[shift, score][severity].value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -180,17 +181,23 @@ def draw_picture(ax: Axes, image: Tensor) -> None:
     ax.imshow(image.squeeze(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
 
 
+def keep_sides(artists: Mapping[str, Any], names: tuple[str, str]) -> None:
+    """Name two histograms, the normal one always left, the shifted one always right."""
+    for key, name, place in (("label_a", names[0], 0.01), ("label_b", names[1], 0.99)):
+        artists[key].set(text=name, x=place, ha="left" if place < 0.5 else "right")
+
+
 def draw_growth(
     ax: Axes, values: Mapping[str, Sequence[float]], chosen: str, at: int, title: str = ""
 ) -> None:
-    """AUROC of each score against severity; the chosen score in colour, the point at ``at``."""
+    """AUROC of each score against severity; the chosen score in ink, the point at ``at``."""
     top = len(next(iter(values.values()))) - 1
     ax.plot([0, top], [0.5, 0.5], color=GREY, linestyle=(0, (5, 3)), linewidth=1.2)
     for name, line in values.items():
         is_chosen = name == chosen
-        ax.plot(line, marker="o", markersize=4, color=VERMILLION if is_chosen else "#999999",
+        ax.plot(line, marker="o", markersize=4, color=INK if is_chosen else "#999999",
                 linewidth=2.4 if is_chosen else 1.4, zorder=3 if is_chosen else 2)  # fmt: skip
-    ax.plot(at, values[chosen][at], "o", markersize=11, color=VERMILLION, zorder=4)
+    ax.plot(at, values[chosen][at], "o", markersize=11, color=INK, zorder=4)
     ax.set_xlim(-0.15 * top / 5, 1.62 * top)
     ax.set_ylim(-0.03, 1.03)
     ax.set_xticks(range(top + 1))
@@ -198,7 +205,7 @@ def draw_growth(
     heights = spread_apart([*(line[-1] for line in values.values()), 0.5], gap=0.085)
     for name, y in zip([*values, "coin flip"], heights, strict=True):
         ax.text(1.05 * top, y, name, va="center", fontsize=10,
-                color=ink(VERMILLION) if name == chosen else GREY,
+                color=INK if name == chosen else GREY,
                 fontweight="bold" if name == chosen else "normal")  # fmt: skip
     if title:
         ax.set_title(title)
