@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from deepdrift.lab.bench import figures
-from deepdrift.lab.bench.figures import GREY, Axes
+from deepdrift.lab.bench.evaluation import Estimate
+from deepdrift.lab.bench.figures import GREY, INK, Axes
+from deepdrift.lab.bench.score_table import ScoreTable
 from deepdrift.lab.bench.strange_sets import StrangeSets
 
 
@@ -103,3 +105,44 @@ def sign_map(rows: Mapping[str, Mapping[str, float]], title: str) -> None:
     columns = [name.replace("_", " ") for name in next(iter(rows.values()))]
     values = [list(row.values()) for row in rows.values()]
     figures.heatmap(values, list(rows), columns, title, middle=0.5, limits=(0, 1))
+
+
+def draw_pair(ax: Axes, estimates: Mapping[str, Estimate]) -> None:
+    """Two AUROCs with an interval each, and in grey what both intervals hold."""
+    low, high = max(e.low for e in estimates.values()), min(e.high for e in estimates.values())
+    if low < high:
+        ax.axvspan(low, high, color="#dddddd", zorder=0)
+        ax.text((low + high) / 2, 1.5, "both", ha="center", color=GREY, fontsize=10)
+    for y, (name, e) in enumerate(estimates.items()):
+        colour = figures.COLOURS[y]
+        ax.plot([e.low, e.high], [y, y], color=colour, linewidth=4, solid_capstyle="butt")
+        ax.plot(e.value, y, "o", color=colour, markersize=9)
+        ax.annotate(name, (e.value, y), xytext=(0, 9), textcoords="offset points", ha="center",
+                    color=figures.ink(colour), fontweight="bold")  # fmt: skip
+    ax.set(ylim=(1.6, -0.7), yticks=[], xlabel="AUROC")
+    ax.spines["left"].set_visible(False)
+
+
+def draw_gap(ax: Axes, gap: Estimate) -> None:
+    """A difference of two AUROCs with its interval, beside no difference."""
+    ax.plot([gap.low, gap.high], [0.5, 0.5], color=INK, linewidth=4, solid_capstyle="butt")
+    ax.plot(gap.value, 0.5, "o", color=INK, markersize=9)
+    ax.axvline(0, color=GREY, linestyle=(0, (5, 3)), linewidth=1.4)
+    ax.annotate("no difference", (0, 1.5), xytext=(5, 0), textcoords="offset points", color=GREY,
+                fontsize=10)  # fmt: skip
+    reach = 1.35 * max(abs(gap.low), abs(gap.high))
+    low = -reach if gap.low < 0 else -reach / 2
+    ax.set(ylim=(1.6, -0.7), xlim=(low, reach), yticks=[])
+    ax.spines["left"].set_visible(False)
+
+
+def paired(table: ScoreTable, one: str, other: str, name: str, title: str) -> None:
+    """Two scores on one set: left an interval each, right that of their difference."""
+    with figures.figure() as fig:
+        left, right = fig.subplots(1, 2)
+        draw_pair(left, {score: table.auroc(score, name) for score in (one, other)})
+        draw_gap(right, table.lead(one, other, name))
+        left.set_title("Each by itself")
+        right.set_title("In pairs")
+        right.set_xlabel(f"AUROC of {one} minus that of {other}")
+        fig.suptitle(title, x=0.01, ha="left", fontsize=12.5, fontweight="bold")
