@@ -198,7 +198,7 @@ def draw_growth(
         ax.plot(line, marker="o", markersize=4, color=INK if is_chosen else "#999999",
                 linewidth=2.4 if is_chosen else 1.4, zorder=3 if is_chosen else 2)  # fmt: skip
     ax.plot(at, values[chosen][at], "o", markersize=11, color=INK, zorder=4)
-    ax.set_xlim(-0.15 * top / 5, 1.62 * top)
+    ax.set_xlim(-0.15 * top / 5, 1.9 * top)  # room for the names
     ax.set_ylim(-0.03, 1.03)
     ax.set_xticks(range(top + 1))
     ax.set(xlabel="severity", ylabel="AUROC")
