@@ -39,15 +39,16 @@ def draw_steps(ax: Axes, trajectories: Mapping[str, Sequence[tuple[float, float]
                 arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 2},
             )
             middle = (0.5 * (x0 + x1), 0.5 * (y0 + y1))
-            figures.halo(
-                ax.annotate(
-                    f"{length:.3g}",
-                    middle,
-                    ha="center",
-                    va="center",
-                    color=figures.ink(colour),
-                    fontweight="bold",
-                )
+            aside = 13 * np.array([y0 - y1, x1 - x0]) / length  # to the left of the arrow
+            ax.annotate(
+                f"{length:.3g}",
+                middle,
+                xytext=tuple(aside),
+                textcoords="offset points",
+                ha="center",
+                va="center",
+                color=figures.ink(colour),
+                fontweight="bold",
             )
         x, y = np.array(points).T
         ax.plot(x, y, "o", color=colour, markersize=8)
