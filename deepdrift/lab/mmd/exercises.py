@@ -43,8 +43,8 @@ EXERCISES = {
     "ex_06_3": Exercise(
         question="Which x and y, each y at least 2 larger, have p = 1, as (x, y)?",
         test=lambda answer: _moved_up(*answer) and exact_p_value(*answer) == 1,
-        right="each y is nearest to its own x, and the pairs lie far apart: any other split joins "
-        "some twins and looks less alike than the true groups.",
+        right="each y is nearest to its own x, and the pairs lie far apart: a split that "
+        "joins twins has a larger MMD², and none has a smaller one.",
         hint="three pairs of twins, far from each other: every y near its own x and far from all "
         "else.",
         special_hints=(

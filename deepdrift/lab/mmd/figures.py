@@ -171,33 +171,6 @@ def draw_power(
     ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=9.5, handlelength=1.4)
 
 
-def training_curves(
-    steps: Sequence[int], panels: Mapping[str, Mapping[str, Sequence[float]]], title: str = ""
-) -> None:
-    """Curves of a training, one panel per quantity.
-
-    Parameters
-    ----------
-    steps : sequence of K int
-        Epochs.
-    panels : mapping of str to mapping of str to sequence of K float
-        Name of the axis -> curve -> values.
-    title : str
-        The finding.
-    """
-    with figures.figure() as fig:
-        axes = fig.subplots(1, len(panels), squeeze=False)[0]
-        for ax, (quantity, curves) in zip(axes, panels.items(), strict=True):
-            for i, (name, values) in enumerate(curves.items()):
-                ax.plot(steps, values, marker=MARKERS[i % 5], markersize=4,
-                        color=figures.COLOURS[i % 7], label=name)  # fmt: skip
-            ax.set(xlabel="epoch", ylabel=quantity)
-            ax.xaxis.set_major_locator(figures.matplotlib.ticker.MaxNLocator(6, integer=True))
-            if len(curves) > 1:
-                ax.legend(loc="lower right", fontsize=9.5)
-        _headline(fig, title)
-
-
 def _headline(fig: Any, title: str) -> None:
     if title:
         fig.suptitle(title, x=0.01, ha="left", fontsize=12.5, fontweight="bold")

@@ -38,7 +38,7 @@ def draw_hills(ax: Axes, x: Sequence[float], y: Sequence[float], sigma: float) -
         for point in points:
             hill = hill_mean(at, [point], sigma)
             hill[hill < 0.01] = np.nan  # what lies on the ground needs no ink
-            ax.plot(at, hill, color=colour, linewidth=0.8)
+            ax.plot(at, hill, color=colour, linewidth=0.8, antialiased=False)  # a smaller picture
         mean = hill_mean(at, points, sigma)
         ax.plot(at, mean, color=colour, linewidth=3)
         ax.plot(points, np.zeros(len(points)), "o", color=colour, markersize=9, clip_on=False)
@@ -64,7 +64,7 @@ def draw_difference(ax: Axes, x: Sequence[float], y: Sequence[float], sigma: flo
 
     curve = difference(at)
     ax.axhline(0, color=GREY, linewidth=1)
-    ax.plot(at, curve, color=BLACK, linewidth=1.6)
+    ax.plot(at, curve, color=BLACK, linewidth=1.6, antialiased=False)
     heights = [float(difference(points).mean()) for points in (x, y)]
     for points, height, (_, colour) in zip((x, y), heights, GROUPS, strict=True):
         ax.plot(points, difference(points), "o", color=colour, markersize=9)
@@ -80,13 +80,13 @@ def draw_difference(ax: Axes, x: Sequence[float], y: Sequence[float], sigma: flo
         va="center",
         fontweight="bold",
     )
-    ax.annotate("mean at yesterday's values", (right, heights[0]), xytext=(0, 4), ha="right",
+    ax.annotate("their mean", (right, heights[0]), xytext=(0, 4), ha="right",
                 textcoords="offset points", color=ink(BLUE), fontsize=10)  # fmt: skip
-    ax.annotate("mean at today's values", (float(at[0]), heights[1]), xytext=(0, -4), ha="left",
+    ax.annotate("their mean", (float(at[0]), heights[1]), xytext=(0, -4), ha="left",
                 va="top", textcoords="offset points", color=ink(VERMILLION),
                 fontsize=10)  # fmt: skip
     ax.set(xlabel="value", ylabel="difference")
-    ax.set_title("mean hill of yesterday minus that of today", fontsize=11, fontweight="normal")
+    ax.set_title("yesterday's mean hill minus today's", fontsize=11, fontweight="normal")
     return found
 
 

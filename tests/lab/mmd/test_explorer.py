@@ -199,12 +199,3 @@ def test_bandwidths_mark_what_is_named(drawn):
     assert [p.get_data().values.sum() for p in left.patches] == [9, 9]
     assert right.get_lines()[0].get_ydata().tolist() == [3.0, 1.0, -0.5]
     assert "median" in [t.get_text() for t in right.texts]
-
-
-def test_training_curves_have_one_panel_per_quantity(drawn):
-    panels = {"loss": {"train": [2.0, 1.0]}, "accuracy": {"train": [0.5, 0.9], "test": [0.4, 0.8]}}
-    mmd_plots.training_curves([1, 2], panels, "finding")
-    (figure,) = drawn()
-    assert [ax.get_ylabel() for ax in figure.axes] == ["loss", "accuracy"]
-    found = [[list(line.get_ydata()) for line in ax.get_lines()] for ax in figure.axes]
-    assert found == [[[2.0, 1.0]], [[0.5, 0.9], [0.4, 0.8]]]
