@@ -151,8 +151,9 @@ class Features(dict[str, dict[str, Tensor]]):
     ) -> list[tuple[Tensor, Tensor]]:
         """Clean images, mixed and dealt into n against n."""
         clean = torch.cat([self[where]["reference"], self[where]["clean"]])
-        mixed = (clean[torch.randperm(len(clean), generator=generator)] for _ in range(repetitions))
-        return [(x[:n], x[n : 2 * n]) for x in mixed]
+        orders = [torch.randperm(len(clean), generator=generator) for _ in range(repetitions)]
+        mixed = (clean[order[: 2 * n]] for order in orders)
+        return [(x[:n], x[n:]) for x in mixed]
 
     def false_alarms(
         self, where: str, n: int, repetitions: int, generator: torch.Generator
