@@ -28,6 +28,7 @@ from deepdrift.lab.bench.explorer import Explorer
 
 DETECTORS = ("slope", "ewma", "cusum", "page-hinkley")
 N_LOG_LINES = 3
+TIGHT = "<style>.dd-live .dd-status p { line-height: 1.35; margin: 2px 0 }</style>"
 MORE = ("theta_slope", "window_size", "raise_after", "clear_after", "detector")
 N_REMEMBERED = 8  # settings whose replay is kept, so that moving the step or going back is quick
 
@@ -218,7 +219,7 @@ delay 0. False alarms before: 0.
             _, symbol, colour = alarm_plots.LOOKS[state]
             word = str(state)
         self.lamp.value = (
-            f"<span style='color:{colour};font-size:1.6em' aria-hidden='true'>{symbol}</span> "
+            f"{TIGHT}<span style='color:{colour};font-size:1.6em' aria-hidden='true'>{symbol}</span> "
             f"<b style='font-size:1.1em'>{word}</b>"
         )
         lines = self.log_lines()
@@ -236,6 +237,7 @@ delay 0. False alarms before: 0.
             left, right, *seen = self._axes
             if seen:  # room for the names of the layers
                 left.get_gridspec().update(wspace=0.42)
+                self._figure.subplots_adjust()  # moves the axes
             left.set(xlabel="step", ylabel="fused drift")
             left.set(xlim=(0, self._last + 1), ylim=self._limits)
             right.set(xlabel="drift", title="layers now", xlim=self._limits)

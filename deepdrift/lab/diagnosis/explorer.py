@@ -146,6 +146,7 @@ class GuessTheFault(Explorer):
     def new_game(self, seed: int | None = None) -> GuessTheFault:
         """Start again at round 1 with another seed, by default the next one."""
         self._deal(self.seed + 1 if seed is None else seed)
+        self._shown = None  # drawn anew although the choice may stand where it stood
         self.set(choice=UNDECIDED)
         return self
 

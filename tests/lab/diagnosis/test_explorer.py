@@ -119,6 +119,11 @@ def test_a_new_game_can_start_at_any_time(game):
     fresh = GuessTheFault([case(name) for name in FOUND], n_rounds=4, seed=2)
     assert (game.image.value, game.status.value) == (fresh.image.value, fresh.status.value)
     assert game.guess("none").new_game(seed=1).guess("none").score[2] == 1
+    game.next()  # a round without a guess: the choice does not move, the picture must
+    assert "Round 2 of 4" in game.status.value
+    game.new_button.click()
+    assert "Round 1 of 4" in game.status.value and game.status.value.endswith("nothing?</p>")
+    assert game.image.value == fresh.image.value
 
 
 def test_no_game_opens_with_a_profile_that_names_itself():
