@@ -219,8 +219,8 @@ delay 0. False alarms before: 0.
             _, symbol, colour = alarm_plots.LOOKS[state]
             word = str(state)
         self.lamp.value = (
-            f"{TIGHT}<span style='color:{colour};font-size:1.6em' aria-hidden='true'>"
-            f"{symbol}</span> "
+            f"{TIGHT}<span "
+            f"style='color:{colour};font-size:1.6em' aria-hidden='true'>{symbol}</span> "
             f"<b style='font-size:1.1em'>{word}</b>"
         )
         lines = self.log_lines()
