@@ -1,9 +1,11 @@
 """What all tests share: one thread, no screen, and property tests without a clock."""
 
 import os
+import sys
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # before anything imports matplotlib
 
+import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
@@ -15,3 +17,11 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("deepdrift")
+
+
+@pytest.fixture(autouse=True)
+def no_figure_is_left():
+    """Close what a test has drawn, so that no other test sees it."""
+    yield
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")

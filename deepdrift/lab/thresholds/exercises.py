@@ -10,7 +10,7 @@ EXERCISES = {
     "ex_03_1": Exercise(
         question="How likely, in percent, is a true rate above 10 % with 19 images?",
         test=percent(13, 14),
-        right="all 19 must lie below what 10 % exceed: 0.9 ** 19.\n"
+        right="all 19 must lie below what 10 % exceed: 0.9 ** 19. "
         "The average is 5 %, and still one set in seven gives twice that.",
         hint="each score lies below that line with probability 0.9; all 19 must.",
         special_hints=(
@@ -24,7 +24,7 @@ EXERCISES = {
     "ex_03_2": Exercise(
         question="Which alpha, in percent, keeps 95 of 100 sets of 200 images at 5 % or less?",
         test=percent(5 * STEP - 0.01, 6 * STEP - 1e-6),
-        right="the 95 % point of the rate is 4.5 %, at 6/201 5.2 %.\n"
+        right="the 95 % point of the rate is 4.5 %, at 6/201 5.2 %. "
         "A guarantee for one line costs half of alpha here, and less with more images.",
         hint="try alpha = 0.01, 0.02, ... until the upper end passes 5 %; steps are 1/201.",
         special_hints=(
@@ -37,7 +37,7 @@ EXERCISES = {
     "ex_03_3": Exercise(
         question="What is the 95 % quantile, in percent, with 50 images, each 20 times?",
         test=percent(10, 14.5),
-        right="copies carry no news. The 1,000 scores are as lucky as\n"
+        right="copies carry no news. The 1,000 scores are as lucky as "
         "50, and the rule, which counts them as 1,000, cannot know. Count scenes, not frames.",
         hint="take the first 50 of the drawn order and repeat them.",
         special_hints=(

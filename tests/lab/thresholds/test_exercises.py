@@ -28,7 +28,7 @@ from deepdrift.lab.thresholds.exercises import EXERCISES
 )
 def test_right_answers_in_any_dress(key, answer):
     reply = EXERCISES[key].reply(answer)
-    assert reply.startswith("Right") and max(map(len, reply.splitlines())) <= 100
+    assert reply.startswith("Right") and "\n" not in reply  # `check` wraps it
 
 
 @pytest.mark.parametrize(
