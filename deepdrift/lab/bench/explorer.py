@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import math
 import numbers
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -63,6 +64,8 @@ class Explorer:
         on_axis: Mapping[str, int] | None = None,
     ) -> None:
         self._controls = {name: control for name, (control, _) in controls.items()}
+        for name, control in self._controls.items():
+            _check_start(name, control)
         self._quiet, self._shown = False, None
         self._on_axis = dict(on_axis or {})
         width, height = (round(100 * inches) for inches in (figures.WIDTH, figures.HEIGHT))
@@ -242,3 +245,18 @@ def _ends(control: Any) -> tuple[float, float]:
     if isinstance(control, ipywidgets.FloatLogSlider):
         return control.base**control.min, control.base**control.max
     return control.min, control.max
+
+
+def _check_start(name: str, control: Any) -> None:
+    """Refuse a slider that starts between two of its steps: a browser moves it to one of them."""
+    if not isinstance(control, ipywidgets.FloatSlider | ipywidgets.FloatLogSlider):
+        return
+    value = control.value
+    if isinstance(control, ipywidgets.FloatLogSlider):
+        value = math.log(value, control.base)
+    steps = (value - control.min) / control.step
+    if abs(steps - round(steps)) > 1e-6:
+        raise ExplorerError(
+            f"{name}: expected a start on a step of the slider, which a browser would else move; "
+            f"got {control.value:.6g}, {steps:.3f} steps of {control.step:.6g} from the lower end"
+        )

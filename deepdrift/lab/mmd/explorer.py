@@ -7,6 +7,7 @@ rounding.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +33,7 @@ from deepdrift.lab.bench.figures import VERMILLION
 from deepdrift.lab.mmd.figures import draw_effects, draw_permutations
 
 WIDEST = 16  # the slider goes from the median heuristic / 16 to 16 times it
+STEP = math.log10(WIDEST) / 120  # of the slider, in powers of ten: the median is on a step
 CURVE = 9  # bandwidths at which the effect size is drawn
 
 
@@ -165,7 +167,7 @@ class MMDExplorer(Explorer):
                 "features": choice_control("features", list(samples)),
                 "n": number_control("images on either side, n", start, min(sizes), max(sizes),
                                     min(steps)),
-                "sigma": number_control("bandwidth σ", median, low, high, 0.01, log=True),
+                "sigma": number_control("bandwidth σ", median, low, high, STEP, log=True),
                 "permutations": number_control("permutations", few, fewest, many, step),
             },
             on_axis={"sigma": 1},

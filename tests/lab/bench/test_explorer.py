@@ -199,6 +199,21 @@ def test_the_track_of_a_slider_on_an_axis_lies_along_that_axis(log):
     assert app._axes[1].get_xlim() == pytest.approx(ends)
 
 
+@pytest.mark.parametrize(
+    ("value", "log"), [(1.25, False), (1.0 + 1e-3, False), (3.0, True), (float("0.3"), True)]
+)
+def test_a_start_between_two_steps_is_refused(value, log):
+    """A browser would move the slider, and the words on the page would not be the stored ones."""
+
+    class Between(Line):
+        def __init__(self):
+            low, high = (0.1, 1000.0) if log else (-2.0, 6.0)
+            self._start({"x": number_control("x", value, low, high, 0.5, log=log)})
+
+    with pytest.raises(ExplorerError, match="x: expected a start on a step of the slider"):
+        Between()
+
+
 def test_more_opens_and_closes_what_is_hidden():
     app = Line()
     first, rest = app.view.children[:2]
