@@ -42,6 +42,33 @@ app
 """
 
 
+EVERY = [  # one cell each; their sizes and starts do not depend on what the data say
+    """
+import numpy as np
+from deepdrift.lab import data
+from deepdrift.lab.dime.explorer import PlaneExplorer
+from deepdrift.lab.fair_comparison.explorer import ComparisonExplorer
+from deepdrift.lab.fair_comparison.table import load_comparisons
+from deepdrift.lab.hidden_states.explorer import LayerPicker
+from deepdrift.lab.innovation.explorer import ShiftExplorer
+from deepdrift.lab.mmd.explorer import MMDExplorer
+from deepdrift.lab.start_here.explorer import ThresholdExplorer
+from deepdrift.lab.thresholds.explorer import FalseAlarmExplorer
+
+rng = np.random.default_rng(0)
+scores = rng.chisquare(8, 400)
+x, y = rng.normal(size=(2, 200, 5))
+""",
+    "ThresholdExplorer(scores, {'digits': scores + 6, 'patches': scores + 20})",
+    "LayerPicker({'clothing': {'stem': x, 'head': x}, 'digits': {'stem': y, 'head': y}})",
+    "ShiftExplorer({s: {k: scores + k for k in range(6)} for s in ('velocity', 'innovation')})",
+    "FalseAlarmExplorer(scores, n_draws=50)",
+    "MMDExplorer({'plain': (x, y + 0.3)}, sizes=[25, 50], n_permutations=99)",
+    "PlaneExplorer(x[:100], x[100:], y[:100], {'far': y[100:] + 1}, rank=3)",
+    "ComparisonExplorer(load_comparisons(data.shipped('comparison.npz')))",
+]
+
+
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """JupyterLab on a folder with one notebook: an explorer that takes 300 ms for a picture."""
@@ -52,7 +79,10 @@ def lab(tmp_path_factory):
     kernel = {"name": "python3", "display_name": "Python 3 (ipykernel)", "language": "python"}
     notebook = new_notebook(cells=[new_code_cell(SLOW)], metadata={"kernelspec": kernel})
     nbformat.write(notebook, folder / "slow.ipynb")
-    env = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    every = new_notebook(cells=list(map(new_code_cell, EVERY)), metadata={"kernelspec": kernel})
+    nbformat.write(every, folder / "every.ipynb")
+    paths = {"PYTHONPATH": str(ROOT), "DEEPDRIFT_DATA": str(ROOT / "data")}
+    env = paths | {"OMP_NUM_THREADS": "1"}
     with reader.start_lab(folder, env) as base:
         yield base
 
@@ -99,3 +129,28 @@ def test_a_dragged_slider_is_followed_and_only_the_newest_value_is_drawn(lab):
         if shot := os.environ.get("DEEPDRIFT_SCREENSHOT"):
             page.screenshot(path=shot)
     assert watch.errors == [] and watch.foreign == []
+
+
+def test_every_explorer_fits_a_laptop_and_stays_where_it_started(lab):
+    """900 x 480 pixels; and no browser moves a slider that nobody touched."""
+    with reader.browser_page() as page:
+        watch = reader.watch_page(page, lab)
+        reader.open_notebook(page, lab, "every.ipynb")
+        reader.run_all(page)
+        sent = page.evaluate(SENT)
+        assert len(sent) == len(EVERY) - 1
+        for number, sentence in enumerate(sent):
+            view = reader.explorer(page, number)
+            expect(view.locator("img.dd-image")).to_be_visible()
+            size = view.bounding_box()
+            assert size["width"] <= PAGE[0] and size["height"] <= PAGE[1], (EVERY[number + 1], size)
+            expect(view.locator(".dd-status")).to_have_text(sentence)
+    assert watch.errors == [] and watch.foreign == []
+
+
+# the sentences as the kernel sent them with the cells' outputs
+SENT = """() => window.jupyterapp.shell.currentWidget.content.widgets
+    .filter(cell => cell.model.type === 'code')
+    .map(cell => cell.model.outputs.toJSON()
+        .find(o => o.data && 'application/vnd.jupyter.widget-view+json' in o.data))
+    .filter(Boolean).map(output => output.data['text/plain'])"""
