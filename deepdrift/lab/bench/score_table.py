@@ -9,7 +9,7 @@ from statistics import fmean
 
 from torch import Tensor
 
-from deepdrift.lab.bench.evaluation import Estimate, auroc, auroc_difference
+from deepdrift.lab.bench.evaluation import Estimate, EvaluationError, auroc, auroc_difference
 from deepdrift.lab.bench.rivals import simple_scores
 from deepdrift.lab.bench.strange_sets import NORMAL, Judge, Recorded, StrangeSets, peak_velocity
 
@@ -49,6 +49,12 @@ class ScoreTable:
 
     def __init__(self, scores: Mapping[str, Mapping[str, Tensor]]) -> None:
         self._scores = {name: dict(own) for name, own in scores.items()}
+        kinds = {tuple(own) for own in self._scores.values()}
+        if len(self._scores) < 2 or len(kinds) != 1 or not next(iter(kinds)):
+            raise EvaluationError(
+                "scores: expected a normal and at least one strange set, each with the same "
+                f"scores, got { {name: list(own) for name, own in self._scores.items()} }"
+            )
         self.normal, *self.strange = self._scores
         self.names = list(self._scores[self.normal])
         self.auroc = cache(self._auroc)

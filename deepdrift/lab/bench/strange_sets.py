@@ -14,6 +14,7 @@ from torch import Tensor
 
 import deepdrift as dd
 from deepdrift.lab import data
+from deepdrift.lab.bench.evaluation import EvaluationError
 from deepdrift.lab.data import shifts
 from deepdrift.lab.data.images import ImageSet
 from deepdrift.states.inputs import INPUT, input_statistics
@@ -92,7 +93,14 @@ def record_sets(kind: str, batches: dict[str, Tensor], summary: str = "mean") ->
     summary : {"mean", "class token"}
         What stands for the 50 tokens of the ViT. Its features are always the class token behind
         the last norm, which its classifier reads.
+
+    Raises
+    ------
+    EvaluationError
+        For another summary.
     """
+    if summary not in ("mean", "class token"):
+        raise EvaluationError(f"summary: expected 'mean' or 'class token', got {summary!r}")
     network = data.load_network(f"{kind}-holdout")
     layers = tuple(data.NETWORK_LAYERS[f"{kind}-holdout"])
     if kind == "cnn":

@@ -14,6 +14,7 @@ from deepdrift.lab.bench.evaluation import Estimate, proportion
 from deepdrift.lab.bench.rivals import simple_scores
 from deepdrift.lab.bench.score_table import ScoreTable
 from deepdrift.lab.bench.strange_sets import NORMAL, Judge, Recorded, StrangeSets
+from deepdrift.lab.bench.tables import as_table
 from deepdrift.lab.dime.explorer import DISTANCES, Array, RankSweep, auroc_by_column
 
 SHARES = (0.9, 0.95, 0.99, 0.999, 1.0)
@@ -196,13 +197,8 @@ def three_tests(shares: Tensor) -> dict[str, RankTest]:
 
 
 def as_lines(rows: Mapping[str, Mapping[str, float]]) -> str:
-    """Rows and columns of numbers with two digits, as text."""
-    columns = list(next(iter(rows.values())))
-    width = max(map(len, rows))
-    lines = [" " * width + "".join(f"{name:>9}" for name in columns)]
-    for name, row in rows.items():
-        lines.append(f"{name:<{width}}" + "".join(f"{value:9.2f}" for value in row.values()))
-    return "\n".join(lines)
+    """`deepdrift.lab.bench.tables.as_table` with narrow columns."""
+    return as_table(rows, width=9)
 
 
 def means(tables: Mapping[str, ScoreTable]) -> dict[str, dict[str, float]]:

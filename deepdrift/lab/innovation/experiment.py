@@ -20,6 +20,7 @@ from deepdrift.lab.bench.strange_sets import (
     StrangeSets,
     peak_velocity,
 )
+from deepdrift.lab.bench.tables import as_table
 from deepdrift.lab.data import shifts
 from deepdrift.monitor.scorer import BLOCK_WEIGHTS, N_SMALLEST
 
@@ -176,20 +177,5 @@ def largest_fall(values: Mapping[int, Tensor]) -> float:
 
 
 def as_lines(rows: Mapping[str, Mapping[str, object]], spec: str = ".2f") -> str:
-    """Rows and columns of numbers or estimates, as text.
-
-    Examples
-    --------
-    >>> print(as_lines({"cnn": {"0 to 1": 0.25, "1 to 2": 0.75}}))
-             0 to 1   1 to 2
-    cnn        0.25     0.75
-    """
-    cells = {name: [format(v, spec) for v in row.values()] for name, row in rows.items()}
-    columns = list(next(iter(rows.values())))
-    size = max(6, *(len(cell) for row in cells.values() for cell in row), *map(len, columns)) + 3
-    width = max(map(len, rows))
-    lines = [" " * width + "".join(f"{name:>{size}}" for name in columns)]
-    lines += [
-        f"{name:<{width}}" + "".join(f"{c:>{size}}" for c in row) for name, row in cells.items()
-    ]
-    return "\n".join(lines)
+    """`deepdrift.lab.bench.tables.as_table`, as wide as its cells."""
+    return as_table(rows, spec=spec)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 import deepdrift as dd
 from deepdrift.lab import data
+from deepdrift.lab.bench import tables
 from deepdrift.lab.bench.evaluation import Estimate, auroc
 from deepdrift.lab.bench.score_table import ScoreTable
 from deepdrift.lab.bench.strange_sets import NORMAL, Recorded, StrangeSets, peak_velocity
@@ -101,22 +102,9 @@ def four_rules(recorded: Recorded, sets: StrangeSets) -> dict[str, float]:
 
 
 def as_table(rows: Mapping[str, Mapping[str, float | Estimate]], corner: str = "") -> str:
-    """Rows and columns of numbers with two digits, as text.
-
-    Examples
-    --------
-    >>> print(as_table({"cnn": {"fast": 0.25, "slow": 0.75}}, "AUROC"))
-    AUROC            fast            slow
-    cnn              0.25            0.75
-    """
-    columns = list(next(iter(rows.values())))
-    width = max(map(len, [corner, *rows]))
-    lines = [f"{corner:<{width}}" + "".join(f"{name:>16}" for name in columns)]
-    for name, row in rows.items():
-        lines.append(
-            f"{name:<{width}}" + "".join(f"{float(value):16.2f}" for value in row.values())
-        )
-    return "\n".join(lines)
+    """`deepdrift.lab.bench.tables.as_table` of values alone, without intervals."""
+    values = {name: {k: float(v) for k, v in row.items()} for name, row in rows.items()}
+    return tables.as_table(values, corner, width=16)
 
 
 def leads(table: ScoreTable, one: str, others: Sequence[str], names: Sequence[str]) -> str:

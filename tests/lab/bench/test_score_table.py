@@ -7,7 +7,9 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from deepdrift.lab.bench.evaluation import EvaluationError
 from deepdrift.lab.bench.score_table import ScoreTable, Verdicts
+from deepdrift.lab.bench.strange_sets import record_sets
 
 RNG = np.random.default_rng(1)
 
@@ -59,3 +61,17 @@ def test_means_over_all_and_over_groups(table):
         pytest.approx([a, b, (a + b) / 2])
     ]
     assert list(table.means()) == ["good", "weak"]
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [{}, {"n": {"a": torch.ones(3)}}, {"n": {"a": torch.ones(3)}, "s": {"b": torch.ones(3)}}],
+)
+def test_sets_without_the_same_scores_are_refused(scores):
+    with pytest.raises(EvaluationError, match="each with the same scores"):
+        ScoreTable(scores)
+
+
+def test_an_unknown_summary_is_refused_before_anything_runs():
+    with pytest.raises(EvaluationError, match="'mean' or 'class token', got 'max'"):
+        record_sets("vit", {}, summary="max")
