@@ -14,7 +14,7 @@ from torch import Generator, Tensor, nn
 from deepdrift.lab import data
 from deepdrift.lab.data.cue import cue_pixels, find_cue
 from deepdrift.lab.data.shifts import uniform
-from deepdrift.lab.networks.models import PIXEL_MEAN, PIXEL_STD
+from deepdrift.lab.networks.models import FASHION_PIXELS
 
 __all__ = [
     "HELD_OUT",
@@ -33,7 +33,8 @@ def wrong_normalisation(images: Tensor, weight: float, generator: Generator) -> 
 
     ``(1 - weight) * x + weight * (x - 0.286) / 0.353``: black becomes -0.81, white 2.02.
     """
-    return images + weight * ((images - PIXEL_MEAN) / PIXEL_STD - images)
+    mean, std = FASHION_PIXELS
+    return images + weight * ((images - mean) / std - images)
 
 
 def off_centre(images: Tensor, distance: float, generator: Generator) -> Tensor:

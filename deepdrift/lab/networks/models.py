@@ -1,15 +1,21 @@
 """The two small networks that ship: a residual CNN and a vision transformer.
 
-Both take images in ``[0, 1]`` of shape ``(N, 1, 28, 28)`` and normalise inside, so that
-a shift is always applied to what a camera would see.
+Both take images in ``[0, 1]`` and normalise inside, so that a shift is always applied to what a
+camera would see. As they stand they are made for Fashion-MNIST, ``(N, 1, 28, 28)``;
+:func:`cifar_resnet` and :func:`cifar_vit` are larger ones for CIFAR, ``(N, 3, 32, 32)``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
-PIXEL_MEAN, PIXEL_STD = 0.2860, 0.3530  # of the 60,000 Fashion-MNIST training images
+# Mean and standard deviation of a training image's values, over all channels.
+FASHION_PIXELS = 0.2860, 0.3530  # 60,000 images of Fashion-MNIST
+CIFAR_PIXELS = 0.4734, 0.2516  # 50,000 images of CIFAR-10 (and within .01 those of CIFAR-100)
+RESNET_WIDTHS = ((16, 16, 1), (16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1))
 
 
 class ResidualBlock(nn.Module):
@@ -31,25 +37,36 @@ class ResidualBlock(nn.Module):
 
 
 class SmallResNet(nn.Module):
-    """Six residual blocks with 16 to 64 channels, average pooling, one linear layer."""
+    """A convolution, residual blocks, average pooling, one linear layer.
 
-    def __init__(self, n_classes: int = 10) -> None:
+    ``widths`` has (channels in, channels out, stride) of every block; ``pixels`` mean and standard
+    deviation of the values that the images have.
+    """
+
+    def __init__(
+        self,
+        n_classes: int = 10,
+        *,
+        channels: int = 1,
+        widths: Sequence[tuple[int, int, int]] = RESNET_WIDTHS,
+        pixels: tuple[float, float] = FASHION_PIXELS,
+    ) -> None:
         super().__init__()
-        self.n_classes = n_classes
+        self.n_classes, self.pixels = n_classes, pixels
+        first, last = widths[0][0], widths[-1][1]
         self.stem = nn.Sequential(
-            nn.Conv2d(1, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()
+            nn.Conv2d(channels, first, 3, 1, 1, bias=False), nn.BatchNorm2d(first), nn.ReLU()
         )
-        widths = [(16, 16, 1), (16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 64, 2), (64, 64, 1)]
         self.blocks = nn.Sequential(*(ResidualBlock(*w) for w in widths))
-        self.head = nn.Linear(64, n_classes)
+        self.head = nn.Linear(last, n_classes)
 
     def features(self, images: Tensor) -> Tensor:
-        """Penultimate features ``(N, 64)``: what the linear layer sees."""
-        x = self.stem((images - PIXEL_MEAN) / PIXEL_STD)
-        return self.blocks(x).mean(dim=(2, 3))
+        """Penultimate features ``(N, 64)`` (CIFAR: 96): what the linear layer sees."""
+        mean, std = self.pixels
+        return self.blocks(self.stem((images - mean) / std)).mean(dim=(2, 3))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``(N, n_classes)`` of images ``(N, 1, 28, 28)`` in [0, 1]."""
+        """Logits ``(N, n_classes)`` of images ``(N, C, H, W)`` in [0, 1]."""
         return self.head(self.features(images))
 
 
@@ -88,24 +105,50 @@ class TransformerBlock(nn.Module):
 
 
 class SmallViT(nn.Module):
-    """Patches of 4x4 pixels, 49 tokens and a class token of width 64, five blocks."""
+    """Square patches and a class token, pre-norm blocks, a linear layer on the class token.
 
-    def __init__(self, n_classes: int = 10, width: int = 64, n_heads: int = 4) -> None:
+    28x28 pixels in patches of 4 give 49 tokens and the class token; 32x32 give 65 in all.
+    """
+
+    def __init__(
+        self,
+        n_classes: int = 10,
+        width: int = 64,
+        n_heads: int = 4,
+        *,
+        depth: int = 5,
+        channels: int = 1,
+        side: int = 28,
+        patch: int = 4,
+        pixels: tuple[float, float] = FASHION_PIXELS,
+    ) -> None:
         super().__init__()
-        self.n_classes = n_classes
-        self.patch = nn.Conv2d(1, width, kernel_size=4, stride=4)
+        self.n_classes, self.pixels = n_classes, pixels
+        self.patch = nn.Conv2d(channels, width, kernel_size=patch, stride=patch)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, width))
-        self.position = nn.Parameter(torch.randn(1, 50, width) * 0.02)
-        self.blocks = nn.Sequential(*(TransformerBlock(width, n_heads) for _ in range(5)))
+        self.position = nn.Parameter(torch.randn(1, (side // patch) ** 2 + 1, width) * 0.02)
+        self.blocks = nn.Sequential(*(TransformerBlock(width, n_heads) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, n_classes)
 
     def features(self, images: Tensor) -> Tensor:
-        """Penultimate features ``(N, 64)``: the normalised class token."""
-        x = self.patch((images - PIXEL_MEAN) / PIXEL_STD).flatten(2).transpose(1, 2)
+        """Penultimate features ``(N, width)``: the normalised class token."""
+        mean, std = self.pixels
+        x = self.patch((images - mean) / std).flatten(2).transpose(1, 2)
         x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.position
         return self.norm(self.blocks(x))[:, 0]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``(N, n_classes)`` of images ``(N, 1, 28, 28)`` in [0, 1]."""
+        """Logits ``(N, n_classes)`` of images ``(N, C, side, side)`` in [0, 1]."""
         return self.head(self.features(images))
+
+
+def cifar_resnet(n_classes: int = 10) -> SmallResNet:
+    """Five residual blocks with 24 to 96 channels, 382,000 parameters."""
+    widths = ((24, 24, 1), (24, 48, 2), (48, 48, 1), (48, 96, 2), (96, 96, 1))
+    return SmallResNet(n_classes, channels=3, widths=widths, pixels=CIFAR_PIXELS)
+
+
+def cifar_vit(n_classes: int = 10) -> SmallViT:
+    """Six blocks of width 96 with four heads, 461,000 parameters."""
+    return SmallViT(n_classes, 96, 4, depth=6, channels=3, side=32, pixels=CIFAR_PIXELS)
