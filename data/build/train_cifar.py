@@ -130,6 +130,7 @@ def main() -> None:
         "test_images": str(len(test_labels)),
         "test_accuracy": f"{accuracy(network, test_images, test_labels):.4f}",
         "train_accuracy_first_10000": f"{accuracy(network, images[:10_000], labels[:10_000]):.4f}",
+        "trained_without": "test images",
         "augmented": json.dumps(["flip", f"shift by up to {BORDER} pixels"]),
         "cpu_minutes": f"{(time.process_time() - start) / 60:.0f}",
     }
