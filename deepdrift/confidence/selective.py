@@ -23,6 +23,8 @@ __all__ = [
     "risk_coverage",
 ]
 
+N_STEPS = 20  # coverages that `accept_at_risk` tests
+
 
 @dataclass(frozen=True, eq=False)
 class RiskCoverage:
@@ -197,7 +199,7 @@ class Acceptance:
     def accepts(self, scores: Any) -> Tensor:
         """Which predictions are accepted, shape (N,), bool; NaN never is."""
         s = torch.as_tensor(scores).detach().cpu().double()
-        return (s <= self.threshold) & (s > -torch.inf if self.coverage == 0 else ~s.isnan())
+        return (s <= self.threshold) & (self.coverage > 0)
 
     def __str__(self) -> str:
         if self.coverage == 0:
@@ -218,10 +220,11 @@ def accept_at_risk(
     """The largest share of predictions of which at most ``max_risk`` are wrong, with confidence.
 
     Coverages 1/20, 2/20, ..., 1 are tested from the sure end, each by an exact binomial
-    (Clopper-Pearson) bound, and the first that fails ends the search: the order is fixed before
-    the answers are seen, so the whole keeps the confidence without dividing it (fixed-sequence
-    testing, Angelopoulos et al. 2021, Learn then Test, section 3.2; Geifman and El-Yaniv 2017
-    divide it instead).
+    (Clopper-Pearson) bound. Steps too small to pass whatever the answers are left out, and the
+    first that fails ends the search: the order is fixed before the answers are seen, so the whole
+    keeps the confidence without dividing it (fixed-sequence testing, Angelopoulos et al. 2021,
+    Learn then Test; Geifman and El-Yaniv 2017 divide it instead). A score of infinity is never
+    accepted.
 
     Parameters
     ----------
@@ -249,15 +252,15 @@ def accept_at_risk(
     accepted, wrong = _steps(s.numpy(), (~c).numpy())
     ordered, n = s.sort().values, len(s)
     best = Acceptance(-np.inf, 0.0, np.nan, np.nan, max_risk, confidence, n)
-    started = False
-    for step in range(1, 21):
-        limit = float(ordered[max(0, -(-step * n // 20) - 1)])
+    for step in range(1, N_STEPS + 1):
+        limit = float(ordered[-(-step * n // N_STEPS) - 1])
+        if limit == np.inf:
+            break
         at = int(np.searchsorted(accepted, int((s <= limit).sum())))
         k, m = int(wrong[at]), int(accepted[at])
         bound = 1.0 if k == m else float(beta.ppf(confidence, k + 1, m - k))
         if bound <= max_risk:
             best = Acceptance(limit, m / n, k / m, bound, max_risk, confidence, n)
-            started = True
-        elif started or 1 - (1 - confidence) ** (1 / m) <= max_risk:
-            break  # this step could have passed, and did not
+        elif best.coverage or 1 - (1 - confidence) ** (1 / m) <= max_risk:
+            break  # a step of this size can pass, and did not
     return best

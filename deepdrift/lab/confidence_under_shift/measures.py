@@ -1,0 +1,132 @@
+"""Performance beside calibration, two networks compared in pairs, and promises that break."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from deepdrift import confidence
+from deepdrift.lab.bench.evaluation import Estimate, EvaluationError, proportion
+from deepdrift.lab.confidence_under_shift.experiment import Predictions, along
+
+__all__ = ["Promise", "ece_difference", "growth", "keep_promise", "simulate_calibrated"]
+
+
+def simulate_calibrated(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Two-class probabilities and labels of a model whose every confidence is true.
+
+    Confidence is uniform from 0.5 to 1, and each prediction is right with just that probability.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    sure = 0.5 + 0.5 * torch.rand(n, generator=generator, dtype=torch.float64)
+    right = torch.rand(n, generator=generator, dtype=torch.float64) < sure
+    return torch.stack([sure, 1 - sure], dim=1), (~right).long()
+
+
+def growth(
+    found: Mapping[str, Predictions], shift: str, temperature: float = 1.0, n_bins: int = 15
+) -> dict[str, dict[str, float]]:
+    """Accuracy, F1, confidence, ECE and its null's 95 % quantile at severity 0 to 5."""
+    rows = {}
+    for severity, answers in enumerate(along(found, shift)):
+        p = answers.at(temperature)
+        test = confidence.calibration_test(p, answers.labels, n_bins, n_simulations=200)
+        rows[f"severity {severity}"] = {
+            "accuracy": answers.accuracy,
+            "F1": answers.f1,
+            "confidence": float(p.amax(dim=1).mean()),
+            "ECE": test.ece,
+            "by chance": test.null_high,
+        }
+    return rows
+
+
+def ece_difference(
+    first: Predictions,
+    second: Predictions,
+    n_bins: int = 15,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+) -> Estimate:
+    """ECE of one network minus that of another on the same images, bootstrap over images."""
+    if len(first) != len(second):
+        raise EvaluationError(f"expected the same images, got {len(first)} and {len(second)}")
+    n = len(first)
+    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_bootstrap)
+    weights = torch.from_numpy(np.concatenate([np.ones((1, n)), draws]))
+
+    def errors(answers: Predictions) -> Tensor:
+        top = answers.confidence
+        bins = (top * n_bins).ceil().long().clamp(1, n_bins) - 1
+        gap = torch.zeros(n, n_bins, dtype=torch.float64)
+        gap[torch.arange(n), bins] = top - answers.correct.double()
+        return (weights @ gap).abs().sum(dim=1) / n
+
+    gaps = errors(first) - errors(second)
+    low, high = gaps[1:].quantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
+    return Estimate(float(gaps[0]), low, high, n, n)
+
+
+@dataclass(frozen=True, eq=False)
+class Promise:
+    """A threshold chosen on held-out data, spent on a shift.
+
+    Attributes
+    ----------
+    chosen : Acceptance
+    coverage : list of float
+        Share answered at severity 0 to 5.
+    risk : list of Estimate or None
+        Share of wrong answers with an exact 95 % interval; None where nothing is answered.
+    """
+
+    chosen: confidence.Acceptance
+    coverage: list[float]
+    risk: list[Estimate | None]
+
+    @property
+    def broken_at(self) -> int | None:
+        """First severity at which the interval of the risk lies above the promise."""
+        for severity, risk in enumerate(self.risk):
+            if risk is not None and risk.low > self.chosen.max_risk:
+                return severity
+        return None
+
+    @property
+    def silent_at(self) -> int | None:
+        """First severity at which less than 1 % is answered."""
+        return next((s for s, share in enumerate(self.coverage) if share < 0.01), None)
+
+
+def keep_promise(
+    found: Mapping[str, Predictions], shift: str, score: str, max_risk: float
+) -> Promise:
+    """Choose "at most ``max_risk`` wrong" on the held-out images, and spend it along a shift."""
+    held = found["held"]
+    chosen = confidence.accept_at_risk(held.scores[score], held.correct, max_risk)
+    coverage, risk = [], []
+    for answers in along(found, shift):
+        kept = chosen.accepts(answers.scores[score])
+        n = int(kept.sum())
+        coverage.append(n / len(answers))
+        wrong = int((~answers.correct[kept]).sum())
+        risk.append(proportion(wrong, n) if n else None)
+    return Promise(chosen, coverage, risk)
+
+
+def promise_lines(
+    found: Mapping[str, Predictions], shifts: Sequence[str], score: str, max_risk: float
+) -> list[str]:
+    """Per shift, in words: where the promise breaks, and where nothing is answered any more."""
+    lines = []
+    for shift in shifts:
+        kept = keep_promise(found, shift, score, max_risk)
+        broken = "holds" if kept.broken_at is None else f"breaks at severity {kept.broken_at}"
+        quiet = "" if kept.silent_at is None else f", silent from severity {kept.silent_at}"
+        answered = " ".join(f"{share:4.0%}" for share in kept.coverage)
+        lines.append(f"{shift:<15} answered {answered}   {broken}{quiet}")
+    return lines
