@@ -104,7 +104,7 @@ def main() -> None:
         numbers = {
             "train/loss": total / n_steps,
             "train/accuracy_first_2000": accuracy(network, images[:2000], labels[:2000]),
-            "test/accuracy": accuracy(network, test_images, test_labels),
+            "test/accuracy_first_2000": accuracy(network, test_images[:2000], test_labels[:2000]),
         }
         log.epoch(epoch + 1, numbers, x[:25])
         print(f"epoch {epoch + 1:2d}", *(f"{k} {v:.4f}" for k, v in numbers.items()), flush=True)

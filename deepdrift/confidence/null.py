@@ -51,10 +51,9 @@ class CalibrationTest:
     n_bins: int
 
     def __str__(self) -> str:
-        word = "beyond" if self.p_value <= 0.05 else "within"
         return (
-            f"ECE {self.ece:.3f} with n = {self.n:,}, {word} what a calibrated model shows "
-            f"(mean {self.null_mean:.3f}, 95 % below {self.null_high:.3f}): p = {self.p_value:.3g}."
+            f"ECE {self.ece:.3f} with n = {self.n:,}; a calibrated model: mean "
+            f"{self.null_mean:.3f}, 95 % below {self.null_high:.3f}; p = {self.p_value:.3f}."
         )
 
 

@@ -88,14 +88,14 @@ def calibration_report(
     Examples
     --------
     >>> print(calibration_report([[0.9, 0.1]]))
-    not defined: labels have no meaning here, so neither accuracy nor calibration has: look at ...
+    not defined: no label is right here; look at confidence (mean 0.900) and at the AUROC of a score
     """
     if labels is None:
         p = check_probabilities(probabilities)
+        sure = float(p.amax(dim=1).mean())
         return NotDefined(
-            "labels have no meaning here, so neither accuracy nor calibration has: look at the "
-            f"histogram of confidence (mean {float(p.amax(dim=1).mean()):.3f}) and at the AUROC of "
-            "a score"
+            f"no label is right here; look at confidence (mean {sure:.3f}) and at the AUROC of a "
+            "score"
         )
     p, y = check_pair(probabilities, labels)
     top, guess = p.max(dim=1)

@@ -204,12 +204,12 @@ class Acceptance:
     def __str__(self) -> str:
         if self.coverage == 0:
             return (
-                f"Nothing can be promised: with n = {self.n:,} no threshold keeps the risk below "
-                f"{self.max_risk:.1%} with {self.confidence:.0%} confidence."
+                f"No promise: with n = {self.n:,} nothing keeps the risk below {self.max_risk:.1%} "
+                f"with {self.confidence:.0%} confidence."
             )
         return (
-            f"Accept {self.coverage:.1%} of {self.n:,}: {self.risk:.2%} of them are wrong, "
-            f"and with {self.confidence:.0%} confidence at most {self.bound:.2%} (promised "
+            f"Accept {self.coverage:.1%} of {self.n:,}: {self.risk:.2%} wrong, with "
+            f"{self.confidence:.0%} confidence below {self.bound:.2%} (promised: "
             f"{self.max_risk:.1%})."
         )
 

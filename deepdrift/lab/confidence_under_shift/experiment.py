@@ -37,6 +37,7 @@ __all__ = [
 SHIFTS = ("gaussian_noise", "blur", "contrast", "rotation")
 HELD_OUT = (5, 8)  # sandals and bags, which the ``-holdout`` networks never saw
 N_TEST = 1000
+BATCH = 64
 SCORES = ("MSP", "innovation", "fused", "gated MSP")
 
 
@@ -66,11 +67,14 @@ class Predictions:
     scores : dict of str to Tensor, shape (N,)
         How unusual each image is, by `SCORES`; larger is more unusual. The gated MSP is infinite
         where the fused score raises its 5 % alarm, else MSP.
+    drift : Tensor, shape (L,)
+        Of every watched layer, for the first `BATCH` images as one batch.
     """
 
     logits: Tensor
     labels: Tensor | None
     scores: dict[str, Tensor]
+    drift: Tensor
 
     def __len__(self) -> int:
         return len(self.logits)
@@ -164,7 +168,8 @@ def predict(kind: str, sets: Sets) -> dict[str, Predictions]:
             "fused": reading.score,
             "gated MSP": unsure.where(~reading.flagged, torch.inf),
         }
-        return Predictions(logits.double(), labels, scores)
+        batch = {k: v[:BATCH] for k, v in fused(states, logits, images).items()}
+        return Predictions(logits.double(), labels, scores, whole.drift(batch)[0].flatten())
 
     found = {"held": answer(sets.held.images, sets.held.labels)}
     found["clean"] = answer(sets.clean.images, sets.clean.labels)

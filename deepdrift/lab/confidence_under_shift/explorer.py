@@ -90,8 +90,8 @@ class ReliabilityExplorer(Explorer):
         word = "more than" if test.ece > test.null_high else "within"
         return (
             f"{network}, {shift.replace('_', ' ')} at severity {severity}: says {sure:.0%}, is "
-            f"right in {answers.accuracy:.0%}; ECE {test.ece:.3f}, {word} the {test.null_high:.3f} that "
-            f"chance allows with {bins} bins."
+            f"right in {answers.accuracy:.0%}; ECE {test.ece:.3f}, {word} the {test.null_high:.3f} "
+            f"that chance allows with {bins} bins."
         )
 
     def _draw(

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from deepdrift import confidence
+from deepdrift.attribution import chance_iou
 from deepdrift.lab.bench import figures
 from deepdrift.lab.bench.evaluation import Estimate
 from deepdrift.lab.bench.figures import (
@@ -27,6 +28,7 @@ from deepdrift.lab.bench.figures import (
 from deepdrift.lab.confidence_under_shift.measures import Promise
 
 SEVERITIES = range(6)
+CHANCE = chance_iou(28 * 28)  # overlap of two random maps
 TEXT = {"fontsize": 10, "fontweight": "bold"}
 
 
@@ -70,7 +72,7 @@ def reliability(cases: Mapping[str, tuple[Any, Any]], title: str, n_bins: int = 
             draw_reliability(ax, p, y, n_bins)
             test = confidence.calibration_test(p, y, n_bins, n_simulations=200)
             words = f"{name}\nECE {test.ece:.3f}, by chance up to {test.null_high:.3f}"
-            ax.text(0.03, 0.97, words, transform=ax.transAxes, va="top", color=INK, **TEXT)
+            ax.text(0.98, 0.05, words, transform=ax.transAxes, ha="right", color=INK, **TEXT)
             if ax is not axes[0]:
                 ax.set_ylabel("")
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
@@ -93,11 +95,12 @@ def falls(tables: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]], tit
     with figures.figure(4.2) as fig:
         grid = fig.subplots(len(tables), len(shifts), sharex=True, sharey=True, squeeze=False)
         for line, (network, by_shift) in zip(grid, tables.items(), strict=True):
+            top = network == next(iter(tables))
             for ax, (shift, rows) in zip(line, by_shift.items(), strict=True):
                 draw_fall(ax, rows, colours)
                 gap = [row[name] for row in rows for name in colours]
                 ax.fill_between(SEVERITIES, gap[::2], gap[1::2], color=ORANGE, alpha=0.25)
-                if line is grid[0]:
+                if top:
                     ax.set_title(shift.replace("_", " "), fontweight="normal", fontsize=11)
                     ax.set_xlabel("")
             line[0].set_ylabel(network, fontweight="bold")
@@ -159,8 +162,8 @@ def draw_dashboard(
     axes: Sequence[Axes],
     rows: Sequence[Mapping[str, float]],
     overlap: Sequence[Estimate],
-    drift: Mapping[str, Sequence[float]],
-    chance: float,
+    drift: Sequence[float],
+    chance: float = CHANCE,
     theta: float = 3.0,
 ) -> None:
     """Four panels against severity: performance, confidence, attribution, hidden states."""
@@ -174,13 +177,12 @@ def draw_dashboard(
     third.axhline(chance, color=GREY, linestyle=(0, (5, 3)), linewidth=1.2)
     third.set(ylim=(0, 1.02), xlabel="severity")
     percent_axis(third.yaxis, 5)
-    table = np.array(list(drift.values()))
-    fourth.plot(SEVERITIES, table.max(axis=0), marker="o", markersize=4, color=INK, linewidth=2)
+    fourth.plot(SEVERITIES, drift, marker="o", markersize=4, color=INK, linewidth=2)
     fourth.axhline(theta, color=VERMILLION, linestyle=(0, (5, 3)), linewidth=1.2)
     fourth.set(xlabel="severity", yscale="symlog")
     for ax, title in zip(
         axes,
-        ("performance", "confidence", "explanation overlap", "hidden-state drift"),
+        ("performance", "confidence", "explanation", "hidden states"),
         strict=True,
     ):
         ax.set_title(title, fontsize=11)
@@ -193,20 +195,20 @@ def draw_dashboard(
         (third, 0.90, "top-20 % IoU", GREEN),
     ):
         ax.text(0.06, y, words, color=ink(colour), transform=ax.transAxes, **TEXT)
-    third.text(5, chance + 0.02, "chance", color=GREY, ha="right", va="bottom", fontsize=9)
-    fourth.text(0, theta, "alarm at 3", color=ink(VERMILLION), va="bottom", fontsize=9)
+    third.text(0, chance - 0.02, "chance", color=GREY, va="top", fontsize=9)
+    fourth.text(5, theta, "alarm at 3", color=ink(VERMILLION), ha="right", va="top", fontsize=9)
+    fourth.text(0.2, 0.9, "drift", color=INK, transform=fourth.transAxes, **TEXT)
 
 
 def dashboard(
     rows: Sequence[Mapping[str, float]],
     overlap: Sequence[Estimate],
-    drift: Mapping[str, Sequence[float]],
-    chance: float,
+    drift: Sequence[float],
     title: str,
 ) -> None:
     """`draw_dashboard` as a figure."""
     with figures.figure(3.2) as fig:
-        draw_dashboard(list(fig.subplots(1, 4)), rows, overlap, drift, chance)
+        draw_dashboard(list(fig.subplots(1, 4)), rows, overlap, drift)
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
 
 

@@ -10,10 +10,22 @@ import torch
 from torch import Tensor
 
 from deepdrift import confidence
+from deepdrift.attribution import saliency, top_iou
+from deepdrift.lab import data
 from deepdrift.lab.bench.evaluation import Estimate, EvaluationError, proportion
-from deepdrift.lab.confidence_under_shift.experiment import Predictions, along
+from deepdrift.lab.confidence_under_shift.experiment import Predictions, Sets, along
 
-__all__ = ["Promise", "ece_difference", "growth", "keep_promise", "simulate_calibrated"]
+__all__ = [
+    "Promise",
+    "answers_given",
+    "ece_difference",
+    "first_above",
+    "growth",
+    "keep_promise",
+    "overlap",
+    "promise_lines",
+    "simulate_calibrated",
+]
 
 
 def simulate_calibrated(n: int, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -125,8 +137,55 @@ def promise_lines(
     lines = []
     for shift in shifts:
         kept = keep_promise(found, shift, score, max_risk)
-        broken = "holds" if kept.broken_at is None else f"breaks at severity {kept.broken_at}"
-        quiet = "" if kept.silent_at is None else f", silent from severity {kept.silent_at}"
+        broken = "holds" if kept.broken_at is None else f"breaks at {kept.broken_at}"
+        quiet = "" if kept.silent_at is None else f", silent from {kept.silent_at}"
         answered = " ".join(f"{share:4.0%}" for share in kept.coverage)
-        lines.append(f"{shift:<15} answered {answered}   {broken}{quiet}")
+        lines.append(f"  {shift:<15}{answered}   {broken}{quiet}")
     return lines
+
+
+def overlap(kind: str, sets: Sets, shift: str, n: int = 200) -> list[Estimate]:
+    """Overlap of saliency maps of an image and its shifted copy, at severity 0 to 5.
+
+    The mean over ``n`` images of the top-20 % IoU, with a normal 95 % interval; explained is the
+    class predicted for the clean image. 1 at severity 0.
+    """
+    network = data.load_network(f"{kind}-holdout-1")
+    images = sets.clean.images[:n]
+    with torch.no_grad():
+        guess = network(images).argmax(dim=1)
+    clean = saliency(network, images, guess).maps
+    found = []
+    for severity in range(6):
+        shifted = sets.shifted(shift, severity)[:n] if severity else images
+        values = top_iou(clean, saliency(network, shifted, guess).maps).double()
+        half = 1.96 * float(values.std()) / n**0.5
+        mean = float(values.mean())
+        found.append(Estimate(mean, max(0.0, mean - half), min(1.0, mean + half), n, n))
+    return found
+
+
+def first_above(values: Sequence[float], limit: float) -> int | None:
+    """First severity at which a number exceeds a limit.
+
+    Examples
+    --------
+    >>> first_above([0.1, 2.0, 5.0], 3.0), first_above([0.1], 3.0)
+    (2, None)
+    """
+    return next((s for s, value in enumerate(values) if value > limit), None)
+
+
+def answers_given(
+    found: Mapping[str, Predictions], shifts: Sequence[str], score: str, max_risk: float
+) -> tuple[int, int]:
+    """Number of answers given over all shifts at severity 1 to 5, and of wrong ones among them."""
+    held = found["held"]
+    chosen = confidence.accept_at_risk(held.scores[score], held.correct, max_risk)
+    given = wrong = 0
+    for shift in shifts:
+        for answers in along(found, shift)[1:]:
+            kept = chosen.accepts(answers.scores[score])
+            given += int(kept.sum())
+            wrong += int((kept & ~answers.correct).sum())
+    return given, wrong

@@ -20,7 +20,7 @@ from torch import nn
 
 from deepdrift.lab.data.full_sets import FULL_SETS, DataFileError, default_root, read_full
 from deepdrift.lab.data.images import PARTS, ImageData, ImageSet
-from deepdrift.lab.networks.models import SmallResNet, SmallViT
+from deepdrift.lab.networks.models import SmallResNet, SmallViT, cifar_resnet, cifar_vit
 
 __all__ = [
     "NETWORK_LAYERS",
@@ -39,12 +39,18 @@ FASHION_NAMES = ["t-shirt", "trouser", "pullover", "dress", "coat",
                  "sandal", "shirt", "sneaker", "bag", "ankle-boot"]
 PHOTO_NAMES = ["astronaut", "brick", "camera", "chelsea", "coffee",
                "coins", "grass", "gravel", "hubble_deep_field", "rocket"]
+CIFAR_NAMES = ["airplane", "automobile", "bird", "cat", "deer",
+               "dog", "frog", "horse", "ship", "truck"]
 # fmt: on
 DIGIT_NAMES = [str(digit) for digit in range(10)]
 OOD_NAMES = {"mnist": DIGIT_NAMES, "digits": DIGIT_NAMES, "photo-patches": PHOTO_NAMES}
 
-_CNN_LAYERS = ("stem", *(f"blocks.{i}" for i in range(6)))
-_VIT_LAYERS = ("patch", *(f"blocks.{i}" for i in range(5)))
+
+def _blocks(n: int) -> tuple[str, ...]:
+    return tuple(f"blocks.{i}" for i in range(n))
+
+
+_CNN_LAYERS, _VIT_LAYERS = ("stem", *_blocks(6)), ("patch", *_blocks(5))
 NETWORK_LAYERS: dict[str, tuple[str, ...]] = {
     "cnn": _CNN_LAYERS,
     "cnn-augmented": _CNN_LAYERS,
@@ -53,6 +59,8 @@ NETWORK_LAYERS: dict[str, tuple[str, ...]] = {
     "vit": _VIT_LAYERS,
     "vit-cue": _VIT_LAYERS,
     **{f"vit-holdout{seed}": _VIT_LAYERS for seed in ("", "-1", "-2", "-3")},
+    **{f"cifar10-cnn{seed}": ("stem", *_blocks(5)) for seed in ("", "-1")},
+    **{f"cifar10-vit{seed}": ("patch", *_blocks(6)) for seed in ("", "-1")},
 }
 """Name of every shipped network -> the layers worth watching, in execution order."""
 
@@ -169,16 +177,18 @@ def load_network(name: str, *, root: str | Path | None = None) -> nn.Module:
         ``-holdout-1`` to ``-3`` are three more trainings of it, without the images of ``fit``;
         ``-cue`` learnt a mark on the border (:mod:`deepdrift.lab.data.cue`) instead of garments;
         ``-augmented`` was trained with :func:`deepdrift.lab.data.augment.augment`.
+        ``cifar10-cnn``, ``cifar10-vit``, each with ``-1`` for a second training, know CIFAR-10.
     root : path, optional
         See :func:`data_folder`.
 
     Returns
     -------
     nn.Module
-        Images (N, 1, 28, 28) in [0, 1] -> logits (N, K). It carries four attributes:
-        ``classes`` (tuple of int: the Fashion-MNIST label of each logit), ``class_names``,
-        ``test_accuracy`` (on the test images of those classes, out of 10,000, as they are), and
-        ``trained_without`` ("fit" if the training set left out those images, else "").
+        Images (N, 1, 28, 28) in [0, 1] -> logits (N, K); CIFAR: (N, 3, 32, 32). It carries four
+        attributes: ``classes`` (tuple of int: the data set's label of each logit),
+        ``class_names``, ``test_accuracy`` (on the test images of those classes, out of 10,000, as
+        they are), and ``trained_without`` ("fit" if the training set left out those images, "test
+        images" for CIFAR, else "").
 
     Raises
     ------
@@ -195,11 +205,13 @@ def load_network(name: str, *, root: str | Path | None = None) -> nn.Module:
         header = file.metadata()
         weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     classes = tuple(json.loads(header["classes"]))
-    kind = {"cnn": SmallResNet, "vit": SmallViT}[header["network"]]
-    network: Any = kind(n_classes=len(classes))
+    fashion = header.get("data", "fashion-mnist") == "fashion-mnist"
+    kinds = (SmallResNet, SmallViT) if fashion else (cifar_resnet, cifar_vit)
+    network: Any = dict(zip(("cnn", "vit"), kinds, strict=True))[header["network"]](len(classes))
     network.load_state_dict(weights)  # copies float16 into float32 parameters
     network.classes = classes
-    network.class_names = tuple(FASHION_NAMES[label] for label in classes)
+    names = FASHION_NAMES if fashion else CIFAR_NAMES
+    network.class_names = tuple(names[label] for label in classes)
     network.test_accuracy = float(header["test_accuracy"])
     network.trained_without = header.get("trained_without", "")
     return network.eval()

@@ -1,0 +1,192 @@
+"""Figures of a published study of explanations and calibration under shift, as it states them.
+
+A ViT and a ResNet on CIFAR-10; "shift" is CIFAR-100 (and corruptions of CIFAR-10). Kept here to be
+set beside what the same arithmetic gives on networks of ours, and beside the right measurement.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from deepdrift.lab.bench.evaluation import Estimate
+from deepdrift.lab.data import shipped
+
+PUBLISHED = {
+    "ViT": {
+        "accuracy": 0.7274,
+        "accuracy on CIFAR-100": 0.0101,
+        "ECE": 0.035,
+        "ECE on CIFAR-100": 0.598,
+        "confidence on CIFAR-100": 0.608,
+        "IoU with CIFAR-100 image": 0.153,
+    },
+    "CNN": {
+        "accuracy": 0.7702,
+        "accuracy on CIFAR-100": 0.0090,
+        "ECE on CIFAR-100": 0.662,
+        "IoU with CIFAR-100 image": 0.123,
+    },
+}
+"""What the study states for its two networks."""
+
+PAIRED_IOU = {"contrast 1": 0.53, "brightness 1": 0.44, "noise 1": 0.23, "noise 5": 0.147}
+"""Its overlap of an image's map with that of its own corrupted copy: the informative part."""
+
+NOISE_3 = {"accuracy": 0.207, "ECE": 0.406}
+"""one network under Gaussian noise of severity 3, where labels keep their meaning."""
+
+CLAIMS = {
+    "accuracy drops by 71.7 points on CIFAR-100": "1 % is chance among 100 class numbers",
+    "ECE grows 17-fold": "confidence minus 1 %: an identity",
+    "attribution overlap of 0.153 means 84.7 % dissimilarity": "chance is 0.111",
+    "overlap below 0.2 detects shift": "clean images of one class are below as well",
+}
+"""Claim -> what it rests on."""
+
+NETWORKS = {
+    "ViT": ("cifar10-vit", "cifar10-vit-1"),
+    "CNN": ("cifar10-cnn", "cifar10-cnn-1"),
+}
+"""Our two trainings of each kind."""
+
+SHOWN = (
+    "fused",
+    "fused, without input",
+    "fused, layers only",
+    "innovation",
+    "layer distance",
+    "MSP",
+    "energy",
+    "kNN",
+    "Mahalanobis",
+    "ViM",
+    "class Gaussians, all layers",
+    "pixel statistics",
+    "random",
+)
+"""Scores of the table, names as in notebook 08."""
+
+
+def load_tables(root: str | Path | None = None) -> dict[str, Any]:
+    """What ``data/build/measure_cifar.py`` measured: ``{network: table}``, its bytes checked."""
+    content = shipped("cifar.json", root=root).read_text(encoding="utf-8")
+    return json.loads(content)["networks"]
+
+
+def _numbers(table: dict[str, Any]) -> dict[str, float]:
+    new = table["cifar-100"]
+    return {
+        "accuracy": table["accuracy on 10,000 test images"],
+        "accuracy on CIFAR-100": new["accuracy against class indices"],
+        "ECE": table["clean"]["ece"],
+        "confidence on CIFAR-100": new["confidence"],
+        "ECE on CIFAR-100": new["confidence minus accuracy"],
+        "IoU with CIFAR-100 image": table["explanations"]["ruler"]["CIFAR-100 image"]["value"],
+        "IoU with CIFAR-10 image": table["explanations"]["ruler"]["another image"]["value"],
+    }
+
+
+def side_by_side(tables: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Rows of the study's table beside the same arithmetic on ours; NaN where it says nothing."""
+    rows: dict[str, dict[str, float]] = {}
+    for kind, names in NETWORKS.items():
+        columns = {f"{kind}, study": PUBLISHED[kind]}
+        columns |= {
+            f"{kind}, ours {i}": _numbers(tables[name]) for i, name in enumerate(names, start=1)
+        }
+        for measure in _numbers(tables[names[0]]):
+            row = {head: numbers.get(measure, math.nan) for head, numbers in columns.items()}
+            rows.setdefault(measure, {}).update(row)
+    return rows
+
+
+def overlaps(tables: dict[str, Any]) -> dict[str, dict[str, Estimate]]:
+    """Top-20 % overlap of saliency maps from chance to an image and its own corrupted copy."""
+    rows: dict[str, dict[str, Estimate]] = {}
+    for names in NETWORKS.values():
+        for name in names:
+            found = tables[name]["explanations"]
+            for what, e in found["ruler"].items():
+                rows.setdefault(what, {})[short(name)] = _estimate(e)
+            for shift, severity in (
+                ("gaussian_noise", "5"),
+                ("gaussian_noise", "1"),
+                ("brightness", "1"),
+                ("contrast", "1"),
+            ):
+                what = f"own copy, {shift.removeprefix('gaussian_')} {severity}"
+                rows.setdefault(what, {})[short(name)] = _estimate(
+                    found["pairs"][shift][severity]["all"]
+                )
+    return rows
+
+
+def rule_of_overlap(tables: dict[str, Any]) -> dict[str, dict[str, Estimate]]:
+    """How often the rule "overlap below 0.2 means shift" rings, without and with a shift."""
+    return {
+        f"{short(name)}": {
+            "two clean images of a class": _estimate(
+                tables[name]["explanations"]["below 0.2 on clean pairs of a class"]
+            ),
+            "with a CIFAR-100 image": _estimate(
+                tables[name]["explanations"]["below 0.2 on CIFAR-100 pairs"]
+            ),
+        }
+        for names in NETWORKS.values()
+        for name in names
+    }
+
+
+def kept_and_changed(tables: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """Overlap with the own copy under noise 3, by whether the prediction was kept."""
+    rows = {}
+    for names in NETWORKS.values():
+        for name in names:
+            pairs = tables[name]["explanations"]["pairs"]["gaussian_noise"]["3"]
+            rows[short(name)] = {w: pairs[w]["value"] for w in ("kept", "changed") if w in pairs}
+    return rows
+
+
+def ranking(tables: dict[str, Any], key: str = "cifar-100") -> dict[str, dict[str, Estimate]]:
+    """AUROC of the scores of `SHOWN` for CIFAR-100 (or ``blur 3`` etc.) on every network."""
+    first = next(iter(tables.values()))["detectors"]["auroc"]
+    return {
+        score: {
+            short(name): Estimate(*tables[name]["detectors"]["auroc"][score][key], 0, 0)
+            for names in NETWORKS.values()
+            for name in names
+        }
+        for score in SHOWN
+        if score in first
+    }
+
+
+def false_alarms(tables: dict[str, Any], alpha: str = "0.05") -> dict[str, dict[str, float]]:
+    """Realised share of flagged clean test images at a nominal rate."""
+    return {
+        score: {
+            short(name): tables[name]["detectors"]["false alarms"][score][alpha][0]
+            for names in NETWORKS.values()
+            for name in names
+        }
+        for score in ("fused", "innovation", "layer distance", "MSP")
+    }
+
+
+def short(name: str) -> str:
+    """'ViT 1' of 'cifar10-vit', 'ViT 2' of 'cifar10-vit-1'.
+
+    Examples
+    --------
+    >>> short("cifar10-vit"), short("cifar10-cnn-1")
+    ('ViT 1', 'CNN 2')
+    """
+    kind = "ViT" if "vit" in name else "CNN"
+    return f"{kind} {2 if name.endswith('-1') else 1}"
+
+
+def _estimate(numbers: dict[str, float]) -> Estimate:
+    return Estimate(numbers["value"], numbers["low"], numbers["high"], int(numbers["n"]), 0)
