@@ -1,0 +1,252 @@
+"""Which numbers of a layer's output are places of the image: all that Grad-CAM stands on.
+
+Convolutions give ``(N, C, h, w)``, some networks ``(N, h, w, C)``; transformers tokens ``(N, T,
+D)``, of which some (the class token) are no place and the others lie on the grid of the patches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deepdrift.states.blocks import CONTAINERS, parts
+from deepdrift.states.layers import LayerInfo, remove_hooks
+from deepdrift.states.listing import list_layers
+
+MOST_PREFIX = 16  # tokens before the patches: class token, distillation token, registers
+_FIRST = {  # layout: its axes as samples, channels, places
+    "NCHW": (0, 1, 2, 3), "NHWC": (0, 3, 1, 2), "NTD": (0, 2, 1), "NCL": (0, 1, 2),
+    "TND": (1, 2, 0),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Places:
+    """How the output of a layer is read as channels over a grid of places.
+
+    Attributes
+    ----------
+    order : tuple of int
+        Permutation that makes samples, channels, places of its axes.
+    prefix : int
+        Tokens before the patches, which are no places.
+    grid : tuple of int
+        Rows and columns.
+
+    Examples
+    --------
+    A class token and four patches, with three numbers each.
+
+    >>> tokens = torch.arange(15.0).view(1, 5, 3)
+    >>> places = Places((0, 2, 1), 1, (2, 2))
+    >>> places.read(tokens)[0, 0]  # the first number of each patch
+    tensor([[ 3.,  6.],
+            [ 9., 12.]])
+    >>> torch.equal(places.write(places.read(tokens), tokens), tokens)
+    True
+    """
+
+    order: tuple[int, ...]
+    prefix: int
+    grid: tuple[int, int]
+
+    def read(self, output: Tensor) -> Tensor:
+        """Channels over places ``(N, C, h, w)`` of an output."""
+        axes = output.permute(self.order)
+        if axes.ndim == 4:
+            return axes
+        return axes[..., self.prefix :].reshape(*axes.shape[:2], *self.grid)
+
+    def write(self, places: Tensor, output: Tensor) -> Tensor:
+        """The output again, of its places and of what is no place."""
+        axes = output.permute(self.order)
+        if axes.ndim == 3:
+            places = torch.cat([axes[..., : self.prefix], places.flatten(2)], dim=2)
+        return places.permute([self.order.index(i) for i in range(len(self.order))])
+
+
+def layers_of(network: nn.Module, images: Tensor) -> list[LayerInfo]:
+    """Every layer that runs, in the order in which they finish."""
+    with torch.inference_mode(False):
+        return list_layers(network, images[:2])
+
+
+def patch_grid(
+    n_tokens: int, size: tuple[int, int], layers: Sequence[LayerInfo]
+) -> tuple[int, int, int] | None:
+    """Number of tokens before the patches, rows and columns; None if there is no grid.
+
+    A grid that a convolution of the network has made (the patch embedding), else the one of
+    square patches that fill the image, with one token before them or none.
+
+    Examples
+    --------
+    >>> patch_grid(50, (28, 28), []), patch_grid(64, (28, 28), [])
+    ((1, 7, 7), None)
+    """
+    found = set()
+    for layer in layers:
+        if layer.layout == "NCHW" and layer.shape is not None and len(layer.shape) == 4:
+            rows, columns = layer.shape[2:]
+            prefix = n_tokens - rows * columns
+            if 0 <= prefix <= MOST_PREFIX and 1 < rows * columns <= math.prod(size):
+                found.add((prefix, rows, columns))
+    if found:
+        return min(found)
+    for prefix in (1, 0):
+        n = n_tokens - prefix
+        patch = math.isqrt(math.prod(size) // n) if n > 1 else 0
+        if patch and all(side % patch == 0 for side in size):
+            rows, columns = (side // patch for side in size)
+            if rows * columns == n:
+                return prefix, rows, columns
+    return None
+
+
+def places_of(
+    layer: LayerInfo, size: tuple[int, int], layers: Sequence[LayerInfo]
+) -> Places | None:
+    """How to read a layer's output; None if it has no places, or only one."""
+    if layer.shape is None or layer.layout is None:
+        return None
+    order = _FIRST.get(layer.layout.rstrip("?"))
+    if order is None or len(order) != len(layer.shape):
+        return None
+    if len(order) == 4:
+        rows, columns = (layer.shape[i] for i in order[2:])
+        return Places(order, 0, (rows, columns)) if rows * columns > 1 else None
+    if layer.shape[order[1]] < 2:
+        return None
+    grid = patch_grid(layer.shape[order[2]], size, layers)
+    return None if grid is None else Places(order, grid[0], grid[1:])
+
+
+def is_attention(output: Any) -> bool:
+    """Whether an output holds attention maps: rows of non-negative numbers that add up to 1.
+
+    Examples
+    --------
+    >>> is_attention(torch.eye(3).expand(2, 4, 3, 3)), is_attention(torch.ones(2, 4, 3, 3))
+    (True, False)
+    """
+    if not isinstance(output, Tensor) or output.ndim != 4 or output.shape[2] != output.shape[3]:
+        return False
+    if output.shape[3] < 2 or not output.is_floating_point():
+        return False
+    rows = output.detach().float()
+    return bool((rows >= 0).all() and (rows.sum(dim=-1) - 1).abs().max() < 1e-2)
+
+
+def tensor_in(output: Any) -> Tensor | None:
+    """The tensor that a layer returned, the first one of a tuple."""
+    first = output[0] if isinstance(output, tuple | list) and output else output
+    return first if isinstance(first, Tensor) else None
+
+
+@dataclass
+class OnGrid:
+    """While a pass lasts: who listens to a layer sees channels over places, what follows tokens.
+
+    Attributes
+    ----------
+    module : nn.Module
+    places : Places
+    ran : bool
+        Whether the layer has run.
+    """
+
+    module: nn.Module
+    places: Places
+    ran: bool = False
+    _outputs: list[Any] = field(default_factory=list)
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Hook the layer: first of all, and again after all who listen already."""
+        handles = [
+            self.module.register_forward_hook(self._enter, prepend=True),
+            self.module.register_forward_hook(self._leave),
+        ]
+        try:
+            yield
+        finally:
+            remove_hooks(handles)
+            self._outputs.clear()
+
+    def _enter(self, _: nn.Module, __: Any, output: Any) -> Any:
+        tensor = tensor_in(output)
+        self.ran = True
+        self._outputs.append(output)
+        return self.places.read(tensor)
+
+    def _leave(self, _: nn.Module, __: Any, read: Tensor) -> Any:
+        output = self._outputs.pop()
+        tensor = tensor_in(output)
+        whole = self.places.write(read, tensor)
+        if isinstance(output, tuple | list):
+            rest = [whole, *output[1:]]
+            return tuple(rest) if isinstance(output, tuple) else rest
+        return whole
+
+
+def deepest(
+    network: nn.Module, images: Tensor, target: int, layers: Sequence[LayerInfo]
+) -> str | None:
+    """The last layer that has places on which the answer depends.
+
+    A block of a stack rather than a part of one, and no stack itself.
+
+    Parameters
+    ----------
+    images : Tensor, shape (N, C, H, W)
+        The first one is looked at.
+    target : int
+        Its class.
+    layers : sequence of LayerInfo
+        From `layers_of`.
+    """
+    size, modules = tuple(images.shape[-2:]), dict(parts(network))
+    readable = {x.name: p for x in layers if (p := places_of(x, size, layers)) is not None}
+    names = [x.name for x in layers if x.name in readable and not _is_stack(modules[x.name])]
+    seen: dict[str, Tensor] = {}
+
+    def keep(name: str, output: Any) -> None:
+        tensor = tensor_in(output)
+        if tensor is not None and tensor.requires_grad and not is_attention(tensor):
+            seen[name] = tensor
+
+    handles = [
+        modules[name].register_forward_hook(lambda m, _, out, name=name: keep(name, out))
+        for name in names
+    ]
+    try:
+        x = images[:1].clone().requires_grad_()
+        logit = network(x)[0, target]
+    finally:
+        remove_hooks(handles)
+    if not logit.requires_grad or not seen:
+        return None
+    found = torch.autograd.grad(logit, list(seen.values()), allow_unused=True)
+    moved = [
+        name
+        for name, gradient in zip(seen, found, strict=True)
+        if gradient is not None and bool(readable[name].read(gradient).any())
+    ]
+    moved.sort(key=names.index)
+    blocks = [name for name in moved if _in_stack(name, modules)]
+    return (blocks or moved or [None])[-1]
+
+
+def _is_stack(module: nn.Module) -> bool:
+    return isinstance(module, CONTAINERS)
+
+
+def _in_stack(name: str, modules: dict[str, nn.Module]) -> bool:
+    parent = name.rpartition(".")[0]
+    return not parent or _is_stack(modules[parent])
