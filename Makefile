@@ -5,6 +5,7 @@ JOBS ?= 2
 LAB_FLAGS ?=
 NB ?=
 TORCH ?=
+CIFAR ?=
 
 # One thread per process: the numbers in the notebooks do not depend on the machine's cores.
 PY := OMP_NUM_THREADS=1 $(VENV)/bin/python
@@ -27,7 +28,7 @@ PORTABLE := ATEN_CPU_CAPABILITY=default
 
 say = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help lab class test test-portable bench refresh data
+.PHONY: help lab class test test-portable bench refresh data data-cifar
 
 help:
 	@echo 'make lab      install into $(VENV), put the notebooks into workspace/ and open the first one'
@@ -39,6 +40,7 @@ help:
 	@echo 'make bench    measure what watching a network costs, and how quick the sliders are'
 	@echo 'make refresh  run notebooks in fresh kernels, store clean outputs (NB=notebooks/NN_x.ipynb)'
 	@echo 'make data     rebuild the files in data/ (takes long: it trains 13 networks)'
+	@echo 'make data-cifar CIFAR=FOLDER  the same for CIFAR-10: four networks, and their tables'
 	@echo 'Another Python: make lab PYTHON=python3.12'
 
 # ---- the environment; the stamp files make a second call quick ----
@@ -133,4 +135,17 @@ data: $(VENV)/.data
 	done
 	$(VENV)/bin/python data/build/checksums.py
 	$(VENV)/bin/python data/build/build_comparison.py --jobs $(JOBS)
+	$(VENV)/bin/python data/build/checksums.py
+
+# Needs the images of CIFAR-10 and CIFAR-100: data/README.md says from where.
+TRAIN_CIFAR = $(VENV)/bin/python data/build/train_cifar.py $(if $(CIFAR),--images $(CIFAR))
+data-cifar: $(VENV)/.data
+	$(TRAIN_CIFAR) --network cnn --epochs 16 --log data/runs/cifar10-cnn \
+		--out data/models/cifar10-cnn.safetensors
+	$(TRAIN_CIFAR) --network vit --epochs 36 --log data/runs/cifar10-vit \
+		--out data/models/cifar10-vit.safetensors
+	$(TRAIN_CIFAR) --network cnn --epochs 12 --seed 1 --out data/models/cifar10-cnn-1.safetensors
+	$(TRAIN_CIFAR) --network vit --epochs 26 --seed 1 --out data/models/cifar10-vit-1.safetensors
+	$(VENV)/bin/python data/build/checksums.py
+	$(VENV)/bin/python data/build/measure_cifar.py $(if $(CIFAR),--images $(CIFAR)) --jobs $(JOBS)
 	$(VENV)/bin/python data/build/checksums.py

@@ -69,13 +69,15 @@ class Log:
                 old.unlink()
             self.writer = SummaryWriter(str(folder))
 
-    def epoch(self, number: int, numbers: dict[str, float], images: Tensor) -> None:
-        """Curves under their names, and images ``(25, 1, H, W)`` in [0, 1] as one 5 x 5 sheet."""
+    def epoch(self, number: int, numbers: dict[str, float], images: Tensor | None = None) -> None:
+        """Curves under their names; images ``(25, 1, H, W)`` in [0, 1] as one 5 x 5 sheet."""
         if self.writer is None:
             return
         for name, value in numbers.items():
             self.writer.add_scalar(name, value, number)
-        self.writer.add_image("train/images", make_grid(images, nrow=5, pad_value=1.0), number)
+        if images is not None:
+            sheet = make_grid(images, nrow=5, pad_value=1.0)
+            self.writer.add_image("train/images", sheet, number)
 
     def close(self) -> None:
         if self.writer is not None:

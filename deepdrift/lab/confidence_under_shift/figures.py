@@ -227,3 +227,10 @@ def confidences(sets: Mapping[str, torch.Tensor], title: str) -> None:
             percent_axis(ax.yaxis)
         axes[-1].set_xlabel("confidence of a prediction")
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
+
+
+def ranking(rows: Mapping[str, Mapping[str, Estimate]], title: str) -> None:
+    """AUROC of every score on several networks, best mean first."""
+    mean = {score: np.mean([float(e) for e in row.values()]) for score, row in rows.items()}
+    ordered = {score: rows[score] for score in sorted(rows, key=lambda s: -mean[s])}
+    figures.score_bars(ordered, title, xlabel="AUROC (right = separates better)", limits=(0.4, 1))

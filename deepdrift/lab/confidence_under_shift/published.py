@@ -190,3 +190,21 @@ def short(name: str) -> str:
 
 def _estimate(numbers: dict[str, float]) -> Estimate:
     return Estimate(numbers["value"], numbers["low"], numbers["high"], int(numbers["n"]), 0)
+
+
+def performance(tables: dict[str, Any], shift: str) -> dict[str, dict[str, float]]:
+    """Accuracy, ECE and ECE at the network's temperature at severity 1, 3 and 5 of a shift."""
+    rows: dict[str, dict[str, float]] = {}
+    for names in NETWORKS.values():
+        for name in names:
+            by_severity = tables[name]["corruptions"][shift]
+            rows[short(name)] = {
+                f"{what} {s}": by_severity[s][key]
+                for what, key in (
+                    ("acc", "accuracy"),
+                    ("ECE", "ece"),
+                    ("ECE/T", "ece at temperature"),
+                )
+                for s in ("1", "3", "5")
+            }
+    return rows
