@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from deepdrift.confidence.checks import check_pair
+from deepdrift.confidence.checks import check_pair, check_whole
+from deepdrift.confidence.reliability import bin_index
 
 __all__ = ["Brier", "brier", "nll"]
 
@@ -64,9 +65,8 @@ def brier(probabilities: Any, labels: Any, n_bins: int = 15) -> Brier:
     >>> found.reliability, found.resolution, found.uncertainty
     (0.125, 0.0, 0.5)
     """
-    from deepdrift.confidence.reliability import bin_index
-
     p, y = check_pair(probabilities, labels)
+    check_whole("n_bins", n_bins, 1)
     hit = torch.nn.functional.one_hot(y, p.shape[1]).double()
     value = float((p - hit).square().sum(dim=1).mean())
     shares = hit.mean(dim=0)

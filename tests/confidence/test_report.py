@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from deepdrift import confidence
+
+
+def test_the_report_holds_what_the_functions_give():
+    generator = torch.Generator().manual_seed(0)
+    p = torch.randn(100, 4, generator=generator).softmax(dim=1)
+    labels = torch.randint(4, (100,), generator=generator)
+    found = confidence.calibration_report(p, labels, n_simulations=50)
+    assert found.test.ece == confidence.ece(p, labels)
+    assert found.classwise_ece == confidence.classwise_ece(p, labels)
+    assert found.brier == confidence.brier(p, labels)
+    assert found.accuracy == pytest.approx(float((p.argmax(dim=1) == labels).float().mean()))
+    assert found.n == 100
+
+
+def test_without_meaning_no_number_comes_out():
+    answer = confidence.calibration_report(torch.tensor([[0.9, 0.1]]))
+    assert isinstance(answer, confidence.NotDefined)
+    assert "0.900" in str(answer)
+    for use in (float, int, bool, lambda x: f"{x:.3f}", lambda x: 1 + x, lambda x: x < 0.1):
+        with pytest.raises(TypeError):
+            use(answer)
+
+
+def test_the_identity_that_was_published_as_a_finding():
+    """Ten classes against a hundred class numbers: the ECE is confidence minus accuracy."""
+    generator = torch.Generator().manual_seed(0)
+    p = (3 * torch.randn(2000, 10, generator=generator)).softmax(dim=1)
+    numbers = torch.randint(100, (2000,), generator=generator)
+    with pytest.raises(confidence.ConfidenceError, match="calibration_report"):
+        confidence.ece(p, numbers)
+    guess = p.argmax(dim=1)
+    never_right = torch.where(numbers == guess, numbers, (guess + 1) % 10)
+    accuracy = float((guess == never_right).float().mean())
+    assert confidence.ece(p, never_right) == pytest.approx(
+        float(p.amax(1).mean()) - accuracy, abs=1e-3
+    )
