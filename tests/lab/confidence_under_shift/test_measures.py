@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
 
 from deepdrift import confidence
 from deepdrift.lab.bench.evaluation import EvaluationError, binomial_interval
-from deepdrift.lab.confidence_under_shift.experiment import Predictions
+from deepdrift.lab.confidence_under_shift.experiment import Predictions, Sets, load_sets
 from deepdrift.lab.confidence_under_shift.measures import (
+    answers_given,
     ece_difference,
     growth,
     keep_promise,
+    overlap,
     promise_lines,
     simulate_calibrated,
 )
@@ -219,7 +222,35 @@ def test_promises_in_words(world):
     noise = {f"noise {s}": world["clean"] for s in (1, 2, 3)} | quiet
     calm = {f"tilt {s}": world["clean"] for s in range(1, 6)}
     blur, noise, tilt = promise_lines(world | noise | calm, ["blur", "noise", "tilt"], "s", 0.02)
-    assert blur.split("answered")[0].strip() == "blur" and "breaks at severity 2" in blur
-    assert blur.split("answered")[1].split()[:6] == ["95%", "60%", "50%", "1%", "0%", "30%"]
-    assert noise.endswith("silent from severity 4") and "breaks" not in noise
-    assert "breaks" not in tilt and "silent" not in tilt
+    shares = [line.replace("answered", "").split()[1:7] for line in (blur, noise)]
+    assert shares[0] == ["95%", "60%", "50%", "1%", "0%", "30%"]
+    assert shares[1] == ["95%", "95%", "95%", "95%", "0%", "0%"]
+    assert re.search(r"breaks at (severity )?2", blur) and "breaks" not in noise + tilt
+    assert re.search(r"silent from (severity )?4$", noise) and "silent" not in tilt
+
+
+def test_answers_of_all_shifts_are_counted_without_the_clean_ones(world):
+    """Of `world`: 60 + 50 + 1 + 0 + 30 answers, 3 + 6 + 1 + 0 + 0 of them wrong."""
+    assert answers_given(world, ["blur"], "s", 0.02) == (141, 10)
+    noise = {f"noise {s}": world["clean"] for s in range(1, 6)}
+    assert answers_given(world | noise, ["blur", "noise"], "s", 0.02) == (141 + 475, 15)
+    assert answers_given(world, ["blur"], "s", 0.001) == (0, 0)
+
+
+# ---- explanations ----
+
+
+@pytest.fixture(scope="module")
+def overlaps():
+    sets = load_sets()
+    few = Sets(sets.fit[:2], sets.calibration[:2], sets.held[:2], sets.clean[:60], {})
+    return overlap("cnn", few, "gaussian_noise", n=60)
+
+
+def test_an_image_has_its_own_map_and_noise_takes_it_away(overlaps):
+    assert [(e.value, e.low, e.high) for e in overlaps[:1]] == [(1, 1, 1)]
+    values = [e.value for e in overlaps]
+    assert values == sorted(values, reverse=True)
+    assert values[1] < 0.6 and 0.05 < values[5] < 0.25  # chance is 0.111
+    assert all(e.low < e.value < e.high for e in overlaps[1:])
+    assert all(0.005 < e.high - e.low < 0.1 for e in overlaps[1:])
