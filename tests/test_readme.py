@@ -23,7 +23,7 @@ def test_the_code_runs_in_its_order(tmp_path, monkeypatch, capsys):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layers = [nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2)]
-    own, shards, production = BLOCKS
+    own, shards, production, confidence = BLOCKS
     names = {
         "model": nn.Sequential(*layers).eval(),
         "example_batch": batches(4, 0)[0],
@@ -44,5 +44,18 @@ def test_the_code_runs_in_its_order(tmp_path, monkeypatch, capsys):
     names["requests"] = requests
     exec(production, names)
     assert "3 x ALERT, 0 x INVALID" in capsys.readouterr().out
+    generator = torch.Generator().manual_seed(6)
+    logits = torch.randn(500, 3, generator=generator) * 3
+    names |= {
+        "logits": logits,
+        "labels": torch.multinomial((logits / 2).softmax(dim=1), 1, generator=generator)[:, 0],
+        "classifier": nn.Sequential(nn.Conv2d(1, 4, 3), nn.GELU(), nn.Flatten(), nn.LazyLinear(3)),
+        "images": torch.rand(4, 1, 8, 8, generator=generator),
+        "shifted": torch.rand(4, 1, 8, 8, generator=generator),
+    }
+    names["classifier"].eval()(names["images"])
+    exec(confidence, names)
+    assert 1.5 < names["t"] < 2.5  # the labels were drawn at T = 2
+    assert "promised: 20.0%" in capsys.readouterr().out
     rules = names["alert_rules"](names["ObserverConfig"](raise_after=2), "r", step_seconds=30)
     assert "alert: DeepDriftAlert" in rules
