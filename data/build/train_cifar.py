@@ -6,7 +6,8 @@
 ``--images`` is a folder in torchvision's layout or one with packed arrays (``cifar.py``); without
 it the folder that ``deepdrift.lab.data.load("cifar-10", download=True)`` fills. Every image is
 mirrored half the time, and cut at random out of itself with a border of four black pixels;
-cross-entropy, AdamW, one-cycle learning rate. The file's header states the accuracy on the 10,000
+cross-entropy, AdamW, one-cycle learning rate. ``--stop`` leaves the cycle early and lets the rate
+fall to zero over ``--cool-down`` epochs. The file's header states the accuracy on the 10,000
 test images, measured *after* rounding to float16; nothing was chosen by it.
 ``--log FOLDER`` writes loss and accuracy per epoch for TensorBoard, no images: they do not ship.
 A run that was interrupted goes on from ``--checkpoint FILE``, which every epoch rewrites.
@@ -55,7 +56,11 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=None, help="use only the first so many images")
     parser.add_argument("--checkpoint", type=Path, default=None)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=16)
+    parser.add_argument(
+        "--epochs", type=int, default=16, help="length of the learning rate's cycle"
+    )
+    parser.add_argument("--stop", type=int, default=None, help="leave the cycle after so many")
+    parser.add_argument("--cool-down", type=int, default=3, help="epochs after --stop")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--out", type=Path, required=True)
@@ -75,20 +80,32 @@ def main() -> None:
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, lr, total_steps=args.epochs * n_steps, pct_start=0.2
     )
+    stop, last = args.stop or args.epochs, args.epochs
+    if args.stop:
+        last = args.stop + args.cool_down
+
+    def cooling() -> torch.optim.lr_scheduler.LRScheduler:
+        steps = args.cool_down * n_steps
+        return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 1e-3, total_iters=steps)
+
     done, parts = 0, {"network": network, "optimizer": optimizer, "schedule": schedule}
     if args.checkpoint and args.checkpoint.is_file():
         kept = torch.load(args.checkpoint, weights_only=True)
+        if kept["epoch"] > stop:
+            parts["schedule"] = cooling()
         for name, part in parts.items():
             part.load_state_dict(kept[name])
         draws.set_state(kept["draws"])
         done = kept["epoch"]
 
     log, start = Log(args.log), time.process_time()
-    for epoch in range(done, args.epochs):
+    for epoch in range(done, last):
         network.train()
         total = 0.0
+        if args.stop and epoch == stop:
+            parts["schedule"] = cooling()
         order = torch.randperm(len(images), generator=draws)[: n_steps * args.batch]
-        bar = tqdm(order.view(-1, args.batch), f"epoch {epoch + 1:2d}/{args.epochs}", mininterval=5)
+        bar = tqdm(order.view(-1, args.batch), f"epoch {epoch + 1:2d}/{last}", mininterval=5)
         for index in bar:
             x = augment(images[index].float() / 255, draws)
             with torch.autocast("cpu", torch.bfloat16):
@@ -98,7 +115,7 @@ def main() -> None:
             loss.backward()
             torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
             optimizer.step()
-            schedule.step()
+            parts["schedule"].step()
             total += loss.item()
             bar.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
         numbers = {
@@ -125,7 +142,7 @@ def main() -> None:
         "data": "cifar-10",
         "classes": json.dumps(list(range(10))),
         "seed": str(args.seed),
-        "epochs": str(args.epochs),
+        "epochs": str(last),
         "train_images": str(len(images)),
         "test_images": str(len(test_labels)),
         "test_accuracy": f"{accuracy(network, test_images, test_labels):.4f}",
