@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from torchvision.models import resnet18
+from torchvision.models.swin_transformer import SwinTransformer
 from torchvision.models.vision_transformer import VisionTransformer
 
 
@@ -147,6 +148,14 @@ def small_vit() -> VisionTransformer:
     """torchvision's ViT with three narrow blocks."""
     return VisionTransformer(
         image_size=32, patch_size=8, num_layers=3, num_heads=2, hidden_dim=16, mlp_dim=32,
+        num_classes=4,
+    )  # fmt: skip
+
+
+def small_swin() -> SwinTransformer:
+    """torchvision's Swin with two blocks; its layers hand on ``(N, H, W, C)``."""
+    return SwinTransformer(
+        patch_size=[4, 4], embed_dim=12, depths=[2], num_heads=[2], window_size=[4, 4],
         num_classes=4,
     )  # fmt: skip
 

@@ -227,11 +227,18 @@ def _class_row(
             "not_spatial",
         )
     if not maps:
+        fused = any(getattr(module, "fused_attn", False) for module in network.modules())
         raise AttributionError(
-            f"attention rollout: no module of {kind} gave attention maps. A network without "
-            "attention has none: use saliency or grad_cam. Fused attention "
-            "(scaled_dot_product_attention) never writes them down: switch it off (timm: set "
-            "fused_attn = False on the attention modules), or name the modules with layers=",
+            f"attention rollout: no module of {kind} gave attention maps; "
+            + (
+                "its attention is fused (scaled_dot_product_attention) and never writes them down: "
+                "set fused_attn = False on those modules of model.modules() that have it, or use "
+                "saliency"
+                if fused
+                else "a network without attention has none, and fused attention "
+                "(scaled_dot_product_attention) never writes them down: use saliency or grad_cam, "
+                "or name the modules whose outputs are maps with layers="
+            ),
             "not_spatial",
         )
     if {len(mean) for _, mean in maps} != {n} or len({m.shape for _, m in maps}) > 1:

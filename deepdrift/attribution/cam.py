@@ -6,19 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from deepdrift.attribution.places import (
-    OnGrid,
     Places,
     deepest,
     is_attention,
     layers_of,
+    on_grid,
     places_of,
     tensor_in,
 )
 from deepdrift.attribution.question import Question, Targets, ask, gradients
 from deepdrift.attribution.result import Attribution, AttributionError, finish
-from deepdrift.errors import require
+from deepdrift.errors import LayerNotFoundError, require
 from deepdrift.states.forward import quiet
-from deepdrift.states.hooks import never_ran
 from deepdrift.states.layers import LayerInfo, find_layer
 
 _UNUSED = {"allow_unused": True, "materialize_grads": True}
@@ -81,15 +80,23 @@ def grad_cam(
     captum = require("captum.attr", "explain")
     question = ask(model, images, targets, batch_size)
     network = question.network
+    if not isinstance(layer, str) or not layer:
+        came = repr(layer) if isinstance(layer, str | list | None) else type(layer).__name__
+        raise LayerNotFoundError(
+            f"layer: expected the name of one layer, as in model.named_modules(), got {came}"
+        )
     module = find_layer(network, layer)
+    name = next(k for k, m in network.named_modules() if m is module)
     layers = layers_of(network, question.images)
-    never_ran(layer, {info.name: torch.empty(0) for info in layers})
-    info = [found for found in layers if found.name == layer][-1]
-    places = _places(question, module, info, layers)
-    grid = OnGrid(module, places)
+    ran = [info for info in layers if info.name == name]
+    if not ran:
+        raise LayerNotFoundError(
+            f"layer: {layer!r} did not run in the forward pass; {_advice(question, layers)}"
+        )
+    places = _places(question, module, ran[-1], layers)
 
     def answer(x: Tensor) -> Tensor:
-        with grid():
+        with on_grid(module, places):
             return question.answer(x)
 
     method = captum.LayerGradCam(answer, module)
@@ -123,7 +130,7 @@ def _places(
     if places is not None and _gives_attention(question, module):
         raise AttributionError(
             f"{start}: attention, whose rows and columns are pairs of tokens and no places of the "
-            f"image; use attention_rollout, or {_advice(question, layers)}",
+            f"image; {_advice(question, layers)}, or use attention_rollout",
             "not_spatial",
         )
     if places is not None:
@@ -162,11 +169,11 @@ def _advice(question: Question, layers: list[LayerInfo], but: str = "") -> str:
     with gradients(question.network):
         name = deepest(question.network, question.images, int(question.targets[0]), layers)
     if name is not None and name != but:
-        return f"the deepest layer with places on which the answer depends is layer={name!r}"
+        return f"use layer={name!r}, the deepest one with places on which the answer depends"
     if name is not None:
         return "use saliency or integrated_gradients"
     return (
-        f"{type(question.network).__name__} has no layer with places on which the answer depends: "
+        f"{type(question.network).__name__} has no layer with places on which the answer depends, "
         "use saliency or integrated_gradients"
     )
 
@@ -182,13 +189,13 @@ def _nothing(
             f"{n} image{'s' * (n != 1)}, and Grad-CAM shows evidence for it only; explain another "
             "class (targets=), or use saliency"
         )
-    if places.prefix:
+    advice = _advice(question, layers, but=layer)
+    start = f"layer: at {layer!r} Grad-CAM is zero for every image: "
+    if places.prefix and "layer=" in advice:
         return (
-            f"layer: at {layer!r} Grad-CAM is zero for every image: the answer is read from the "
-            "class token there, so no gradient reaches the patches; "
-            f"{_advice(question, layers, but=layer)}, or use attention_rollout"
+            f"{start}the answer is read from the class token there, so no gradient reaches the "
+            f"patches; {advice}, or use attention_rollout"
         )
     return (
-        f"layer: at {layer!r} Grad-CAM is zero for every image: no gradient of the answer reaches "
-        f"this layer, or its channels are silent; {_advice(question, layers, but=layer)}"
+        f"{start}no gradient of the answer reaches this layer, or its channels are silent; {advice}"
     )

@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from deepdrift.attribution.places import deepest, layers_of, places_of
+from deepdrift.attribution.places import deepest, in_stack, layers_of, places_of
 from deepdrift.attribution.question import ask, gradients
 from deepdrift.attribution.result import AttributionError, finish
+from deepdrift.states.blocks import parts
+
+_VECTORS = ("NTD", "TND", "ND")  # layouts with embedding dimensions
 
 
 def check_maps(maps: Tensor, model: nn.Module, images: Tensor) -> Tensor:
@@ -59,12 +62,14 @@ def check_maps(maps: Tensor, model: nn.Module, images: Tensor) -> Tensor:
         with gradients(question.network):
             name = deepest(question.network, question.images, int(question.targets[0]), layers)
         use = f"use grad_cam with layer={name!r}" if name else "use saliency"
-        wide = [x for x in layers if x.width == rows * columns and x.layout in ("NTD", "ND", "TND")]
+        wide = [x for x in layers if x.width == rows * columns and x.layout in _VECTORS]
+        modules = dict(parts(question.network))
+        wide = [x for x in wide if in_stack(x.name, modules)] or wide
         numbers = f"{rows} x {columns}" if rows > 1 else str(columns)
         start = f"maps: {numbers} numbers are no places: no layer of {type(model).__name__} has "
         if wide:
             raise AttributionError(
-                f"{start}such a grid, but {wide[0].name!r} and others have {wide[0].width} "
+                f"{start}such a grid, but the output of {wide[-1].name!r} has {wide[-1].width} "
                 f"embedding dimensions, which a library for convolutions takes for places; {use}",
                 "embedding_axis",
             )

@@ -66,7 +66,7 @@ def saliency(
         targets=question.targets,
         zero=lambda: (
             "saliency: the gradient is zero at every pixel of every image: the network computes "
-            "without gradients or rounds on the way, or its activations are all dead; use a "
+            "without gradients, rounds, or has dead activations or a last layer of zeros; use a "
             "method without gradients, such as attention_rollout"
         ),
         constant=_SAME_EVERYWHERE.format("saliency"),
@@ -96,8 +96,8 @@ def integrated_gradients(
     model, images, targets
         See `saliency`.
     baseline : float or Tensor
-        The image without information, as a number or a tensor that can be expanded to the images.
-        Pixels that equal it get zero.
+        The image without information, as a number or a tensor that can be expanded to the images;
+        0 is black where images lie in [0, 1]. Pixels that equal it get zero.
     n_steps : int
         Passes for each image. 64 suffice for the networks that ship; 32 do not for the CNN, whose
         gradient jumps near a black image.
@@ -162,7 +162,7 @@ def integrated_gradients(
         zero=lambda: _nothing(question, start),
         constant=_SAME_EVERYWHERE.format("integrated gradients"),
     )
-    middle = float(residual.median())
+    middle = float(residual.quantile(0.5))
     if not middle <= max_residual:
         raise AttributionError(
             f"integrated gradients: with n_steps={n_steps} the maps leave {100 * middle:.3g} % of "
@@ -177,8 +177,8 @@ def integrated_gradients(
 def _baseline(baseline: float | Tensor, images: Tensor) -> Tensor:
     """One baseline for each image."""
     try:
-        start = torch.as_tensor(baseline).detach().to(images)
-        start = start.expand_as(images).clone()
+        with torch.inference_mode(False):
+            start = torch.as_tensor(baseline).detach().to(images).expand_as(images).clone()
     except (RuntimeError, TypeError, ValueError) as error:
         came = tuple(baseline.shape) if isinstance(baseline, Tensor) else repr(baseline)
         raise AttributionError(

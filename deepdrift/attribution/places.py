@@ -7,9 +7,9 @@ D)``, of which some (the class token) are no place and the others lie on the gri
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -55,6 +55,13 @@ class Places:
     order: tuple[int, ...]
     prefix: int
     grid: tuple[int, int]
+
+    def fits(self, output: Tensor) -> bool:
+        """Whether an output can be read so."""
+        if output.ndim != len(self.order):
+            return False
+        n = output.shape[self.order[2]]
+        return output.ndim == 4 or n == self.prefix + math.prod(self.grid)
 
     def read(self, output: Tensor) -> Tensor:
         """Channels over places ``(N, C, h, w)`` of an output."""
@@ -121,8 +128,6 @@ def places_of(
     if len(order) == 4:
         rows, columns = (layer.shape[i] for i in order[2:])
         return Places(order, 0, (rows, columns)) if rows * columns > 1 else None
-    if layer.shape[order[1]] < 2:
-        return None
     grid = patch_grid(layer.shape[order[2]], size, layers)
     return None if grid is None else Places(order, grid[0], grid[1:])
 
@@ -145,54 +150,43 @@ def is_attention(output: Any) -> bool:
 
 def tensor_in(output: Any) -> Tensor | None:
     """The tensor that a layer returned, the first one of a tuple."""
-    first = output[0] if isinstance(output, tuple | list) and output else output
+    first = output[0] if type(output) in (tuple, list) and output else output
     return first if isinstance(first, Tensor) else None
 
 
-@dataclass
-class OnGrid:
+@contextmanager
+def on_grid(module: nn.Module, places: Places) -> Iterator[None]:
     """While a pass lasts: who listens to a layer sees channels over places, what follows tokens.
 
-    Attributes
-    ----------
-    module : nn.Module
-    places : Places
-    ran : bool
-        Whether the layer has run.
+    The layer is hooked before all who listen already, and again after them. What it returns in
+    another form, in an earlier call of the same pass, is left as it is.
     """
+    outputs: list[Any] = []
 
-    module: nn.Module
-    places: Places
-    ran: bool = False
-    _outputs: list[Any] = field(default_factory=list)
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Hook the layer: first of all, and again after all who listen already."""
-        handles = [
-            self.module.register_forward_hook(self._enter, prepend=True),
-            self.module.register_forward_hook(self._leave),
-        ]
-        try:
-            yield
-        finally:
-            remove_hooks(handles)
-            self._outputs.clear()
-
-    def _enter(self, _: nn.Module, __: Any, output: Any) -> Any:
+    def enter(_: nn.Module, __: Any, output: Any) -> Any:
         tensor = tensor_in(output)
-        self.ran = True
-        self._outputs.append(output)
-        return self.places.read(tensor)
+        read = tensor is not None and places.fits(tensor)
+        outputs.append((output, tensor) if read else None)
+        return places.read(tensor) if read else output
 
-    def _leave(self, _: nn.Module, __: Any, read: Tensor) -> Any:
-        output = self._outputs.pop()
-        tensor = tensor_in(output)
-        whole = self.places.write(read, tensor)
-        if isinstance(output, tuple | list):
-            rest = [whole, *output[1:]]
-            return tuple(rest) if isinstance(output, tuple) else rest
-        return whole
+    def leave(_: nn.Module, __: Any, seen: Any) -> Any:
+        kept = outputs.pop()
+        if kept is None:
+            return seen
+        output, tensor = kept
+        whole = places.write(seen, tensor)
+        if isinstance(output, Tensor):
+            return whole
+        return type(output)((whole, *output[1:]))
+
+    handles = [
+        module.register_forward_hook(enter, prepend=True),
+        module.register_forward_hook(leave),
+    ]
+    try:
+        yield
+    finally:
+        remove_hooks(handles)
 
 
 def deepest(
@@ -213,7 +207,9 @@ def deepest(
     """
     size, modules = tuple(images.shape[-2:]), dict(parts(network))
     readable = {x.name: p for x in layers if (p := places_of(x, size, layers)) is not None}
-    names = [x.name for x in layers if x.name in readable and not _is_stack(modules[x.name])]
+    names = [
+        x.name for x in layers if x.name in readable and not isinstance(modules[x.name], CONTAINERS)
+    ]
     seen: dict[str, Tensor] = {}
 
     def keep(name: str, output: Any) -> None:
@@ -239,14 +235,11 @@ def deepest(
         if gradient is not None and bool(readable[name].read(gradient).any())
     ]
     moved.sort(key=names.index)
-    blocks = [name for name in moved if _in_stack(name, modules)]
+    blocks = [name for name in moved if in_stack(name, modules)]
     return (blocks or moved or [None])[-1]
 
 
-def _is_stack(module: nn.Module) -> bool:
-    return isinstance(module, CONTAINERS)
-
-
-def _in_stack(name: str, modules: dict[str, nn.Module]) -> bool:
+def in_stack(name: str, modules: Mapping[str, nn.Module]) -> bool:
+    """Whether a module is an attribute of the network itself, or a member of a container."""
     parent = name.rpartition(".")[0]
-    return not parent or _is_stack(modules[parent])
+    return not parent or isinstance(modules[parent], CONTAINERS)

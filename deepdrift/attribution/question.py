@@ -145,15 +145,15 @@ def ask(model: nn.Module, images: Tensor, targets: Targets, batch_size: int) -> 
     copy = copy_of(images, batch_size)
     with quiet(network), torch.inference_mode(False), torch.no_grad():
         answers = [_checked(run(network, Batch((x,), raw=x)), x) for x in copy.split(batch_size)]
-    logits = torch.cat(answers)
-    bad = ~logits.isfinite().all(dim=1)
-    if bad.any():
-        raise AttributionError(
-            f"model: the logits of {int(bad.sum())} of {len(bad)} images are NaN or infinite; "
-            "an answer that is no number has no explanation",
-            "not_finite",
-        )
-    return Question(network, copy, logits, _targets(targets, logits), batch_size)
+        logits = torch.cat(answers)
+        bad = ~logits.isfinite().all(dim=1)
+        if bad.any():
+            raise AttributionError(
+                f"model: the logits of {int(bad.sum())} of {len(bad)} images are NaN or infinite; "
+                "an answer that is no number has no explanation",
+                "not_finite",
+            )
+        return Question(network, copy, logits, _targets(targets, logits), batch_size)
 
 
 def _checked(answer: object, x: Tensor) -> Tensor:

@@ -89,7 +89,7 @@ class Attribution:
             k = len(self.targets.unique())
             said.append(f"for {k} class{'es' * (k != 1)}")
         if self.residual is not None:
-            said.append(f"median residual {100 * float(self.residual.median()):.2g} %")
+            said.append(f"median residual {100 * float(self.residual.quantile(0.5)):.2g} %")
         if self.empty.any():
             said.append(f"{int(self.empty.sum())} of them empty")
         return ", ".join(said) + "."
