@@ -5,6 +5,7 @@ calibration beside what chance gives, a temperature, a threshold with a promise;
 `NotDefined` where labels have no meaning. A new measure of calibration goes to `reliability`.
 """
 
+from deepdrift.confidence.acceptance import Acceptance, accept_at_risk
 from deepdrift.confidence.checks import ConfidenceError, check_probabilities
 from deepdrift.confidence.null import CalibrationTest, calibration_test, ece_null, reliability_band
 from deepdrift.confidence.proper import Brier, brier, nll
@@ -18,9 +19,7 @@ from deepdrift.confidence.reliability import (
 )
 from deepdrift.confidence.report import CalibrationReport, NotDefined, calibration_report
 from deepdrift.confidence.selective import (
-    Acceptance,
     RiskCoverage,
-    accept_at_risk,
     augrc_difference,
     augrc_interval,
     risk_coverage,

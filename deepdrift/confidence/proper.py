@@ -25,7 +25,8 @@ class Brier:
     reliability : float
         How far stated probabilities are from the shares that came true; 0 is perfect.
     resolution : float
-        How far those shares are from the shares of the classes; larger is better.
+        How far those shares are from the shares of the classes; larger is better. Where the
+        spread inside the bins says nothing about the labels it can fall below 0.
     uncertainty : float
         Of the labels themselves, ``sum of share (1 - share)``.
     """
@@ -47,8 +48,8 @@ def brier(probabilities: Any, labels: Any, n_bins: int = 15) -> Brier:
 
     Murphy's three parts are exact where a bin holds a single stated value. Real probabilities are
     not repeated, so each class's column is binned, and the two terms that the spread inside the
-    bins adds (Stephenson et al. 2008, eq. 11) are counted to the resolution: the identity holds
-    to rounding for any number of bins.
+    bins adds are counted to the resolution (the generalized resolution of Stephenson, Coelho and
+    Jolliffe 2008): the identity holds to rounding for any number of bins.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def brier(probabilities: Any, labels: Any, n_bins: int = 15) -> Brier:
     (0.125, 0.0, 0.5)
     """
     p, y = check_pair(probabilities, labels)
-    check_whole("n_bins", n_bins, 1)
+    n_bins = check_whole("n_bins", n_bins, 1)
     hit = torch.nn.functional.one_hot(y, p.shape[1]).double()
     value = float((p - hit).square().sum(dim=1).mean())
     shares = hit.mean(dim=0)
@@ -84,10 +85,13 @@ def brier(probabilities: Any, labels: Any, n_bins: int = 15) -> Brier:
 def nll(probabilities: Any, labels: Any) -> float:
     """Mean negative log-likelihood of the labels, in nats; infinite if a label was given 0.
 
+    A 32-bit softmax gives exactly 0 where a logit is 104 below the largest: take the softmax of
+    ``logits.double()``.
+
     Examples
     --------
     >>> round(nll([[0.5, 0.5], [0.25, 0.75]], [0, 0]), 4)  # (log 2 + log 4) / 2
     1.0397
     """
     p, y = check_pair(probabilities, labels)
-    return float(-p[torch.arange(len(p)), y].log().mean())
+    return abs(float(p[torch.arange(len(p)), y].log().mean()))  # no logarithm here exceeds 0

@@ -1,8 +1,9 @@
 """Is a stated confidence of 80 % right in 80 of 100 cases? Bins and their errors.
 
 The confidence of a prediction is its largest probability. Bins are half open, ``(low, high]``, as
-in Guo et al. 2017 (On Calibration of Modern Neural Networks, eq. 3); a confidence of exactly 1
-belongs to the last one, and 0 to the first.
+in Guo et al. 2017 (On Calibration of Modern Neural Networks, section 2); a confidence of exactly 1
+belongs to the last one, and 0 to the first. A number in 32 bits is taken as it is: 0.6 is stored
+as a little more than 0.6 there, and lies above an edge at 0.6.
 """
 
 from __future__ import annotations
@@ -67,12 +68,19 @@ class Reliability:
 
     def __str__(self) -> str:
         over = float((self.gaps.nan_to_num() * self.count).sum() / self.n)
-        word = "too sure" if over > 0 else "too modest"
+        whole = f"{abs(over):.3f} {'too sure' if over > 0 else 'too modest'}"
+        if abs(over) < 0.0005:
+            whole = "neither too sure nor too modest"
         filled = int((self.count > 0).sum())
         return (
             f"{self.n:,} predictions in {filled} of {len(self.count)} bins: ECE {self.ece:.3f}, "
-            f"largest gap {self.mce:.3f}, on the whole {abs(over):.3f} {word}."
+            f"largest gap {self.mce:.3f}, on the whole {whole}."
         )
+
+
+def _edges(n_bins: int) -> Tensor:
+    """The fractions k / B, each rounded once; `torch.linspace` may miss the 0.7 that one types."""
+    return torch.arange(n_bins + 1, dtype=torch.float64) / n_bins
 
 
 def bin_index(values: Tensor, n_bins: int) -> Tensor:
@@ -83,8 +91,7 @@ def bin_index(values: Tensor, n_bins: int) -> Tensor:
     >>> bin_index(torch.tensor([0.0, 0.5, 0.51, 1.0]).double(), 2)
     tensor([0, 0, 1, 1])
     """
-    inner = torch.linspace(0, 1, n_bins + 1, dtype=torch.float64)[1:-1]
-    return torch.bucketize(values.contiguous(), inner, right=False)
+    return torch.bucketize(values.contiguous(), _edges(n_bins)[1:-1], right=False)
 
 
 def _equal_mass(values: Tensor, n_bins: int) -> tuple[Tensor, Tensor]:
@@ -105,7 +112,7 @@ def _binned(
         index, edges = _equal_mass(values, n_bins)
     else:
         index = bin_index(values, n_bins)
-        edges = torch.linspace(0, 1, n_bins + 1, dtype=torch.float64)
+        edges = _edges(n_bins)
     count = torch.bincount(index, minlength=n_bins)
     mean = [torch.bincount(index, weights=w, minlength=n_bins) / count for w in (hits, values)]
     return edges, count, *mean
@@ -142,7 +149,7 @@ def reliability(
     ([0, 0, 2, 0, 2], 0.1, 0.1)
     """
     p, y = check_pair(probabilities, labels)
-    check_whole("n_bins", n_bins, 1)
+    n_bins = check_whole("n_bins", n_bins, 1)
     top, guess = p.max(dim=1)
     return Reliability(*_binned(top, (guess == y).double(), n_bins, adaptive))
 
@@ -162,6 +169,9 @@ def ece(probabilities: Any, labels: Any, n_bins: int = 15) -> float:
 
 def adaptive_ece(probabilities: Any, labels: Any, n_bins: int = 15) -> float:
     """The same over bins of equal count (Nixon et al. 2019, Measuring Calibration, ACE for top 1).
+
+    Equal confidences are not torn apart, so that the order of the predictions does not matter.
+    With fewer predictions than bins each stands alone, and chance gives very much.
 
     Examples
     --------
@@ -184,9 +194,12 @@ def max_calibration_error(probabilities: Any, labels: Any, n_bins: int = 15) -> 
 
 
 def classwise_ece(probabilities: Any, labels: Any, n_bins: int = 15) -> float:
-    """Mean over classes of the error of that class's own probability (Kull et al. 2019, eq. 4).
+    """Mean over classes of the error of that class's own probability.
 
-    Every prediction counts for every class, so that a class which is never predicted counts too.
+    The classwise-ECE of Kull et al. 2019 (Beyond temperature scaling), called static calibration
+    error by Nixon et al. 2019: ``1/K sum_k sum_b n_bk / n |share of class k - mean p_k|``. Every
+    prediction counts for every class, so that a class which is never predicted counts too; with
+    many classes most p_k are near 0, and so is the mean.
 
     Examples
     --------
@@ -196,7 +209,7 @@ def classwise_ece(probabilities: Any, labels: Any, n_bins: int = 15) -> float:
     0.25
     """
     p, y = check_pair(probabilities, labels)
-    check_whole("n_bins", n_bins, 1)
+    n_bins = check_whole("n_bins", n_bins, 1)
     errors = [
         Reliability(*_binned(p[:, k], (y == k).double(), n_bins, False)).ece
         for k in range(p.shape[1])

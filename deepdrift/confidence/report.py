@@ -20,6 +20,8 @@ class NotDefined:
     Examples
     --------
     >>> answer = NotDefined("no right answer exists")
+    >>> print(f"{answer}.")
+    not defined: no right answer exists.
     >>> float(answer)
     Traceback (most recent call last):
     TypeError: not defined: no right answer exists
@@ -33,7 +35,12 @@ class NotDefined:
     def __float__(self) -> NoReturn:
         raise TypeError(str(self))
 
-    __int__ = __index__ = __bool__ = __format__ = __float__  # type: ignore[assignment]
+    __int__ = __index__ = __bool__ = __float__  # type: ignore[assignment]
+
+    def __format__(self, spec: str) -> str:
+        if spec:  # such as ``.3f``, which wants a number
+            raise TypeError(str(self))
+        return str(self)
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepdrift.confidence.checks import ConfidenceError, check_scores, check_whole
+from deepdrift.confidence.checks import check_scores, check_share, check_whole
 
-__all__ = [
-    "Acceptance",
-    "RiskCoverage",
-    "accept_at_risk",
-    "augrc_difference",
-    "augrc_interval",
-    "risk_coverage",
-]
+__all__ = ["RiskCoverage", "augrc_difference", "augrc_interval", "risk_coverage"]
 
-N_STEPS = 20  # coverages that `accept_at_risk` tests
+BLOCK = 2**20  # numbers of a bootstrap held at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +33,9 @@ class RiskCoverage:
         Mean selective risk, weighted by the predictions that each step adds (Geifman et al. 2019).
     augrc : float
         Area under ``coverage * risk``, the share of all that is accepted *and* wrong (Traub et al.
-        2024, eq. 8); half the error rate for a score that knows nothing. Every mistake weighs the
-        same, whereas AURC weighs those at the sure end without bound.
+        2024, Overcoming Common Flaws in the Evaluation of Selective Classification Systems): with
+        e the error rate, ``e (1 - e) (1 - AUROC) + e**2 / 2``, and e / 2 for a score that knows
+        nothing. Every mistake weighs the same, whereas AURC weighs those at the sure end most.
     """
 
     coverage: Tensor
@@ -113,16 +107,32 @@ def _augrc_weighted(s: np.ndarray, wrong: np.ndarray, weights: np.ndarray) -> np
     return areas.sum(axis=1) / n[:, 0] ** 2
 
 
-def _resamples(n: int, n_bootstrap: int, seed: int) -> np.ndarray:
-    check_whole("n_bootstrap", n_bootstrap, 100)
-    generator = np.random.default_rng(seed)
-    return generator.multinomial(n, np.full(n, 1 / n), size=n_bootstrap).astype(float)
+def _bootstrap(scores: list[np.ndarray], wrong: np.ndarray, n: int, seed: int) -> np.ndarray:
+    """AUGRC of each score on the same ``n`` resamples of the predictions, shape (scores, n)."""
+    n = check_whole("n_bootstrap", n, 100)
+    generator = np.random.default_rng(check_whole("seed", seed, 0))
+    equal = np.full(len(wrong), 1 / len(wrong))
+    step = max(1, BLOCK // len(wrong))
+    blocks = []
+    for start in range(0, n, step):
+        size = min(step, n - start)
+        weights = generator.multinomial(len(wrong), equal, size=size).astype(float)
+        blocks.append([_augrc_weighted(s, wrong, weights) for s in scores])
+    return np.concatenate(blocks, axis=1)
+
+
+def _ends(drawn: np.ndarray, confidence: float) -> tuple[float, float]:
+    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return float(low), float(high)
 
 
 def augrc_interval(
     scores: Any, correct: Any, *, n_bootstrap: int = 1000, seed: int = 0, confidence: float = 0.95
 ) -> tuple[float, float, float]:
     """AUGRC with a percentile bootstrap over predictions: value, low, high.
+
+    Without a mistake among the predictions every resample gives 0: the interval then says nothing
+    about mistakes that are rare.
 
     Examples
     --------
@@ -131,9 +141,9 @@ def augrc_interval(
     (0.02, True)
     """
     s, c = check_scores(scores, correct)
-    weights = _resamples(len(s), n_bootstrap, seed)
-    drawn = _augrc_weighted(s.numpy(), (~c).numpy(), weights)
-    return _augrc(s.numpy(), (~c).numpy()), *_ends(drawn, confidence)
+    confidence = check_share("confidence", confidence)
+    drawn = _bootstrap([s.numpy()], (~c).numpy(), n_bootstrap, seed)
+    return _augrc(s.numpy(), (~c).numpy()), *_ends(drawn[0], confidence)
 
 
 def augrc_difference(
@@ -154,113 +164,8 @@ def augrc_difference(
     >>> augrc_difference([1, 2, 3], [1, 2, 3], [True, True, False])
     (0.0, 0.0, 0.0)
     """
-    (a, c), (b, _) = check_scores(first, correct), check_scores(second, correct)
-    weights, wrong = _resamples(len(a), n_bootstrap, seed), (~c).numpy()
-    drawn = [_augrc_weighted(s.numpy(), wrong, weights) for s in (a, b)]
+    (a, c), (b, _) = check_scores(first, correct, "first"), check_scores(second, correct, "second")
+    confidence, wrong = check_share("confidence", confidence), (~c).numpy()
+    drawn = _bootstrap([a.numpy(), b.numpy()], wrong, n_bootstrap, seed)
     value = _augrc(a.numpy(), wrong) - _augrc(b.numpy(), wrong)
     return value, *_ends(drawn[0] - drawn[1], confidence)
-
-
-def _ends(drawn: np.ndarray, confidence: float) -> tuple[float, float]:
-    if not 0 < confidence < 1:
-        raise ConfidenceError(f"confidence: expected a share between 0 and 1, got {confidence!r}")
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-@dataclass(frozen=True)
-class Acceptance:
-    """A threshold with a promise: at most ``max_risk`` of the accepted are wrong.
-
-    Attributes
-    ----------
-    threshold : float
-        Accept scores up to it; minus infinity accepts none.
-    coverage, risk : float
-        Share accepted and share of wrong ones among them, on the data that chose it (risk is NaN
-        if none is accepted).
-    bound : float
-        Upper confidence bound of that risk; NaN if none is accepted.
-    max_risk, confidence : float
-        What is promised, and with which probability over the data that chose.
-    n : int
-        Predictions that chose.
-    """
-
-    threshold: float
-    coverage: float
-    risk: float
-    bound: float
-    max_risk: float
-    confidence: float
-    n: int
-
-    def accepts(self, scores: Any) -> Tensor:
-        """Which predictions are accepted, shape (N,), bool; NaN never is."""
-        s = torch.as_tensor(scores).detach().cpu().double()
-        return (s <= self.threshold) & (self.coverage > 0)
-
-    def __str__(self) -> str:
-        if self.coverage == 0:
-            return (
-                f"No promise: with n = {self.n:,} nothing keeps the risk below {self.max_risk:.1%} "
-                f"with {self.confidence:.0%} confidence."
-            )
-        return (
-            f"Accept {self.coverage:.1%} of {self.n:,}: {self.risk:.2%} wrong, with "
-            f"{self.confidence:.0%} confidence below {self.bound:.2%} (promised: "
-            f"{self.max_risk:.1%})."
-        )
-
-
-def accept_at_risk(
-    scores: Any, correct: Any, max_risk: float, confidence: float = 0.9
-) -> Acceptance:
-    """The largest share of predictions of which at most ``max_risk`` are wrong, with confidence.
-
-    Coverages 1/20, 2/20, ..., 1 are tested from the sure end, each by an exact binomial
-    (Clopper-Pearson) bound. Steps too small to pass whatever the answers are left out, and the
-    first that fails ends the search: the order is fixed before the answers are seen, so the whole
-    keeps the confidence without dividing it (fixed-sequence testing, Angelopoulos et al. 2021,
-    Learn then Test; Geifman and El-Yaniv 2017 divide it instead). A score of infinity is never
-    accepted.
-
-    Parameters
-    ----------
-    scores, correct
-        As in `risk_coverage`; data that the scores were not fitted on.
-    max_risk : float
-        Between 0 and 1.
-    confidence : float
-        Probability, over this draw of data, that the promise holds for data of the same kind.
-
-    Examples
-    --------
-    The 190 surest of 200 are right: accepting them bounds the risk by 1 - 0.1 ** (1 / 190).
-
-    >>> found = accept_at_risk(range(200), [i < 190 for i in range(200)], max_risk=0.02)
-    >>> found.coverage, found.threshold, round(found.bound, 4)
-    (0.95, 189.0, 0.012)
-    """
-    from scipy.stats import beta
-
-    s, c = check_scores(scores, correct)
-    for name, value in (("max_risk", max_risk), ("confidence", confidence)):
-        if not 0 < value < 1:
-            raise ConfidenceError(f"{name}: expected a share between 0 and 1, got {value!r}")
-    accepted, wrong = _steps(s.numpy(), (~c).numpy())
-    ordered, n = s.sort().values, len(s)
-    best = Acceptance(-np.inf, 0.0, np.nan, np.nan, max_risk, confidence, n)
-    for step in range(1, N_STEPS + 1):
-        limit = float(ordered[-(-step * n // N_STEPS) - 1])
-        if limit == np.inf:
-            break
-        at = int(np.searchsorted(accepted, int((s <= limit).sum())))
-        k, m = int(wrong[at]), int(accepted[at])
-        bound = 1.0 if k == m else float(beta.ppf(confidence, k + 1, m - k))
-        if bound <= max_risk:
-            best = Acceptance(limit, m / n, k / m, bound, max_risk, confidence, n)
-        elif best.coverage or 1 - (1 - confidence) ** (1 / m) <= max_risk:
-            break  # a step of this size can pass, and did not
-    return best

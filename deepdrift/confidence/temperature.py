@@ -6,31 +6,71 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from deepdrift.confidence.checks import ConfidenceError, as_tensor, check_labels
+from deepdrift.confidence.checks import (
+    ConfidenceError,
+    as_tensor,
+    check_labels,
+    check_number,
+    row_tolerance,
+)
 
 __all__ = ["apply_temperature", "fit_temperature"]
 
-LIMITS = (0.01, 100.0)
+LIMITS = (1e-4, 1e4)
 
 
 def _check_logits(logits: Any) -> Tensor:
-    z = as_tensor(logits)
+    """Finite logits ``(N, K)``, float64, of which each row's largest is moved to 0."""
+    z = as_tensor(logits, "logits")
     if z.ndim != 2 or len(z) == 0 or z.shape[1] < 2 or not z.is_floating_point():
         raise ConfidenceError(
             "logits: expected floats of shape (N, K), N >= 1 predictions over K >= 2 classes, got "
             f"{z.dtype}, {tuple(z.shape)}"
         )
-    z = z.double()
+    allowed, z = row_tolerance(z.dtype), z.double()
     if not bool(z.isfinite().all()):
-        raise ConfidenceError("logits: expected finite numbers, got NaN or infinity")
-    if bool((z >= 0).all()) and bool(((z.sum(dim=1) - 1).abs() < 1e-4).all()):
+        raise ConfidenceError(
+            "logits: expected finite numbers, got NaN or infinity; of a class that is ruled out by "
+            "minus infinity, leave the column away"
+        )
+    if bool((z >= 0).all()) and bool(((z.sum(dim=1) - 1).abs() <= allowed).all()):
         raise ConfidenceError(
             "logits: every row lies in [0, 1] and sums to 1: these are probabilities. Pass what "
             "comes before the softmax, or probabilities.log()"
         )
-    return z
+    return z - z.amax(dim=1, keepdim=True)
+
+
+def _check_best(z: Tensor, right: Tensor, y: Tensor) -> None:
+    """Refuse data whose likelihood has no largest value at a temperature between 0 and infinity."""
+    if bool((y == y[0]).all()):
+        raise ConfidenceError(
+            f"labels: all {len(y)} are class {int(y[0])}; expected held-out data of several "
+            "classes. Are the rows sorted by class?"
+        )
+    if bool((z == 0).all()):
+        raise ConfidenceError(
+            "logits: every row is constant, so each temperature gives the same probabilities"
+        )
+    if bool((right == 0).all()):  # no logit is larger than that of the right class
+        raise ConfidenceError(
+            f"labels: all {len(z)} predictions are right, so the likeliest temperature is 0; fit "
+            "on more held-out data, which has mistakes"
+        )
+    if float((right - z.mean(dim=1)).sum()) <= 0:  # slope of the likelihood in 1/T, at 1/T = 0
+        raise ConfidenceError(
+            "labels: the logits of the right classes are not larger than the others, so the "
+            "likeliest temperature is infinite; are these the labels of these logits?"
+        )
+
+
+def _loss(z: Tensor, right: Tensor, log_t: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean negative log-likelihood, and its slope in log T."""
+    scaled, own = z * (-log_t).exp(), right * (-log_t).exp()
+    value = scaled.logsumexp(dim=1) - own
+    slope = own - (scaled.softmax(dim=1) * scaled).sum(dim=1)
+    return value.mean(), slope.mean()
 
 
 def fit_temperature(logits: Any, labels: Any) -> float:
@@ -42,6 +82,7 @@ def fit_temperature(logits: Any, labels: Any) -> float:
     Parameters
     ----------
     logits : array_like, shape (N, K)
+        What comes before the softmax, of any scale.
     labels : array_like, shape (N,)
         Right classes, 0 to K-1.
 
@@ -49,13 +90,13 @@ def fit_temperature(logits: Any, labels: Any) -> float:
     -------
     float
         Divides the logits (some packages multiply by theirs, which is 1 / T). Found by LBFGS on
-        log T, in float64.
+        log T, in float64, from the best of a coarse grid.
 
     Raises
     ------
     ConfidenceError
-        If no T is best: every prediction is right (T would fall to 0) or the logits say nothing
-        about the labels (T would grow without end).
+        If no T is best: every prediction is right (T would fall to 0), the logits say nothing
+        about the labels (T would grow without end), or the labels are of one class.
 
     Examples
     --------
@@ -68,36 +109,30 @@ def fit_temperature(logits: Any, labels: Any) -> float:
     """
     z = _check_logits(logits)
     y = check_labels(labels, len(z), z.shape[1])
-    if bool((z.argmax(dim=1) == y).all()):
-        raise ConfidenceError(
-            f"labels: all {len(z)} predictions are right, so the likeliest temperature is 0; fit "
-            "on more held-out data, which has mistakes"
-        )
     right = z[torch.arange(len(z)), y]
-    if (
-        float((right - z.mean(dim=1)).sum()) <= 0
-    ):  # the likelihood still grows as T goes to infinity
-        raise ConfidenceError(
-            "labels: the logits of the right classes are not larger than the others, so the "
-            "likeliest temperature is infinite; are these the labels of these logits?"
-        )
-    with torch.enable_grad():
-        log_t = torch.zeros((), dtype=torch.float64, requires_grad=True)
-        optimizer = torch.optim.LBFGS([log_t], max_iter=200, line_search_fn="strong_wolfe")
-        optimizer.defaults["tolerance_grad"] = 1e-10
+    _check_best(z, right, y)
+    few = slice(None, None, -(-len(z) // 1000))  # at most 1,000 rows, from the first to the last
+    grid = torch.linspace(-14, 14, 57, dtype=torch.float64)
+    start = min(grid, key=lambda x: float(_loss(z[few], right[few], x)[0]))
+    log_t = start.clone()
+    optimizer = torch.optim.LBFGS(
+        [log_t],
+        max_iter=200,
+        tolerance_grad=1e-12,
+        tolerance_change=1e-14,
+        line_search_fn="strong_wolfe",
+    )
 
-        def loss() -> Tensor:
-            optimizer.zero_grad()
-            value = cross_entropy(z / log_t.exp(), y)
-            value.backward()
-            return value
+    def closure() -> Tensor:
+        value, log_t.grad = _loss(z, right, log_t)  # by hand: works in inference mode too
+        return value
 
-        optimizer.step(loss)
-    t = float(log_t.detach().exp())
+    optimizer.step(closure)  # type: ignore[arg-type]
+    t = float(log_t.exp())
     if not LIMITS[0] <= t <= LIMITS[1]:
         raise ConfidenceError(
-            f"logits: the likeliest temperature is {t:.3g}, outside of {LIMITS[0]} to {LIMITS[1]}; "
-            "check that logits and labels belong together"
+            f"logits: the likeliest temperature is {t:.3g}, outside of {LIMITS[0]:g} to "
+            f"{LIMITS[1]:g}; check that logits and labels belong together"
         )
     return t
 
@@ -111,7 +146,5 @@ def apply_temperature(logits: Any, temperature: float) -> Tensor:
     True
     """
     z = _check_logits(logits)
-    t = float(temperature)
-    if not 0 < t < float("inf"):
-        raise ConfidenceError(f"temperature: expected a positive number, got {temperature!r}")
+    t = check_number("temperature", temperature, float("inf"), "a positive, finite number")
     return (z / t).softmax(dim=1)
