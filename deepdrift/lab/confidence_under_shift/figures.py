@@ -230,7 +230,12 @@ def confidences(sets: Mapping[str, torch.Tensor], title: str) -> None:
 
 
 def ranking(rows: Mapping[str, Mapping[str, Estimate]], title: str) -> None:
-    """AUROC of every score on several networks, best mean first."""
+    """AUROC of every score (rows, best mean first) on several networks (columns)."""
+    networks = list(next(iter(rows.values())))
     mean = {score: np.mean([float(e) for e in row.values()]) for score, row in rows.items()}
-    ordered = {score: rows[score] for score in sorted(rows, key=lambda s: -mean[s])}
-    figures.score_bars(ordered, title, xlabel="AUROC (right = separates better)", limits=(0.4, 1))
+    ordered = sorted(rows, key=lambda score: -mean[score])
+    table = [
+        [float(rows[score][n]) if n in rows[score] else np.nan for n in networks]
+        for score in ordered
+    ]
+    figures.heatmap(table, ordered, networks, title, middle=0.5, limits=(0.15, 0.85))

@@ -60,6 +60,7 @@ SHOWN = (
     "layer distance",
     "MSP",
     "energy",
+    "SCALE",
     "kNN",
     "Mahalanobis",
     "ViM",
@@ -94,23 +95,22 @@ def side_by_side(tables: dict[str, Any]) -> dict[str, dict[str, float]]:
     rows: dict[str, dict[str, float]] = {}
     for kind, names in NETWORKS.items():
         columns = {f"{kind}, study": PUBLISHED[kind]}
-        columns |= {
-            f"{kind}, ours {i}": _numbers(tables[name]) for i, name in enumerate(names, start=1)
-        }
+        columns |= {short(name): _numbers(tables[name]) for name in names}
         for measure in _numbers(tables[names[0]]):
             row = {head: numbers.get(measure, math.nan) for head, numbers in columns.items()}
             rows.setdefault(measure, {}).update(row)
     return rows
 
 
-def overlaps(tables: dict[str, Any]) -> dict[str, dict[str, Estimate]]:
+def overlaps(tables: dict[str, Any]) -> dict[str, dict[str, float]]:
     """Top-20 % overlap of saliency maps from chance to an image and its own corrupted copy."""
-    rows: dict[str, dict[str, Estimate]] = {}
+    rows: dict[str, dict[str, float]] = {}
     for names in NETWORKS.values():
         for name in names:
             found = tables[name]["explanations"]
+            rows.setdefault("chance", {})[short(name)] = found["chance"]
             for what, e in found["ruler"].items():
-                rows.setdefault(what, {})[short(name)] = _estimate(e)
+                rows.setdefault(what, {})[short(name)] = e["value"]
             for shift, severity in (
                 ("gaussian_noise", "5"),
                 ("gaussian_noise", "1"),
@@ -118,9 +118,8 @@ def overlaps(tables: dict[str, Any]) -> dict[str, dict[str, Estimate]]:
                 ("contrast", "1"),
             ):
                 what = f"own copy, {shift.removeprefix('gaussian_')} {severity}"
-                rows.setdefault(what, {})[short(name)] = _estimate(
-                    found["pairs"][shift][severity]["all"]
-                )
+                mean = found["pairs"][shift][severity]["all"]["value"]
+                rows.setdefault(what, {})[short(name)] = mean
     return rows
 
 
@@ -151,16 +150,15 @@ def kept_and_changed(tables: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def ranking(tables: dict[str, Any], key: str = "cifar-100") -> dict[str, dict[str, Estimate]]:
-    """AUROC of the scores of `SHOWN` for CIFAR-100 (or ``blur 3`` etc.) on every network."""
-    first = next(iter(tables.values()))["detectors"]["auroc"]
+    """AUROC of the scores of `SHOWN` for CIFAR-100 (or ``blur 3`` etc.) where they apply."""
     return {
         score: {
             short(name): Estimate(*tables[name]["detectors"]["auroc"][score][key], 0, 0)
             for names in NETWORKS.values()
             for name in names
+            if score in tables[name]["detectors"]["auroc"]
         }
         for score in SHOWN
-        if score in first
     }
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import io
+import json
 import lzma
 import pickle
 import sys
@@ -13,6 +15,9 @@ import numpy as np
 import pytest
 import torch
 
+from deepdrift import collect
+from deepdrift.lab import data
+
 BUILD = Path(__file__).parents[3] / "data" / "build"
 
 
@@ -20,7 +25,7 @@ BUILD = Path(__file__).parents[3] / "data" / "build"
 def build(monkeypatch):
     monkeypatch.syspath_prepend(str(BUILD))
     yield importlib.import_module
-    for name in ("cifar", "train_cifar", "train_vision", "fashion"):
+    for name in ("cifar", "train_cifar", "train_vision", "fashion", "measure_cifar"):
         sys.modules.pop(name, None)
 
 
@@ -83,3 +88,41 @@ def test_augmentation_only_mirrors_and_moves(build):
         places.add(found[0][1:])
     assert 10 <= mirrored <= 30
     assert len(places) > 20
+
+
+def test_the_tables_were_made_of_what_ships():
+    """A network or a script that changed makes the stored tables untrue."""
+    tables = json.loads(data.shipped("cifar.json").read_text(encoding="utf-8"))
+    made_of = tables["made of"]
+    for name in tables["networks"]:
+        assert made_of[name] == digest(data.shipped(f"models/{name}.safetensors"))
+    assert made_of["measure_cifar.py"] == digest(BUILD / "measure_cifar.py")
+    assert len(tables["networks"]) == 4
+
+
+def digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("seed", ["", "-1"])
+@pytest.mark.parametrize(("kind", "least"), [("cnn", 0.85), ("vit", 0.72)])
+def test_the_networks_are_as_good_as_they_are_said_to_be(kind, least, seed):
+    network = data.load_network(f"cifar10-{kind}{seed}")
+    assert network.test_accuracy >= least
+    assert network.class_names[:2] == ("airplane", "automobile")
+    assert data.shipped(f"models/cifar10-{kind}{seed}.safetensors").stat().st_size < 2**20
+    layers = data.NETWORK_LAYERS[f"cifar10-{kind}{seed}"]
+    states = collect(network, torch.rand(2, 3, 32, 32), layers).states
+    assert list(states) == list(layers)
+    assert len({state.shape for state in states.values()}) == (1 if kind == "vit" else 3)
+
+
+def test_earlier_tables_are_kept_only_if_nothing_changed(build, tmp_path):
+    measure = build("measure_cifar")
+    path = tmp_path / "cifar.json"
+    common, hashes = {"images": "i", "script": "s"}, {"a": "1", "b": "2"}
+    assert measure.still_true(path, common, hashes) == {}
+    path.write_text(json.dumps({"made of": common | hashes, "networks": {"a": {}, "b": {"x": 1}}}))
+    assert measure.still_true(path, common, hashes) == {"a": {}, "b": {"x": 1}}
+    assert measure.still_true(path, common, hashes | {"a": "9", "c": "3"}) == {"b": {"x": 1}}
+    assert measure.still_true(path, common | {"script": "t"}, hashes) == {}
