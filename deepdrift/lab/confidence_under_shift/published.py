@@ -103,7 +103,10 @@ def side_by_side(tables: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def overlaps(tables: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Top-20 % overlap of saliency maps from chance to an image and its own corrupted copy."""
+    """Top-20 % overlap of saliency maps from chance to an image and its own corrupted copy.
+
+    The column of the study is that of one of its networks; NaN where it says nothing.
+    """
     rows: dict[str, dict[str, float]] = {}
     for names in NETWORKS.values():
         for name in names:
@@ -120,6 +123,8 @@ def overlaps(tables: dict[str, Any]) -> dict[str, dict[str, float]]:
                 what = f"own copy, {shift.removeprefix('gaussian_')} {severity}"
                 mean = found["pairs"][shift][severity]["all"]["value"]
                 rows.setdefault(what, {})[short(name)] = mean
+    for what, row in rows.items():
+        row["study"] = PAIRED_IOU.get(what.removeprefix("own copy, "), math.nan)
     return rows
 
 
@@ -205,4 +210,6 @@ def performance(tables: dict[str, Any], shift: str) -> dict[str, dict[str, float
                 )
                 for s in ("1", "3", "5")
             }
-    return rows
+    study = dict.fromkeys(next(iter(rows.values())), math.nan)
+    study |= {"acc 3": NOISE_3["accuracy"], "ECE 3": NOISE_3["ECE"]}
+    return {"study": study} | rows
