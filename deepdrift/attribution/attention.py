@@ -156,7 +156,7 @@ def attention_rollout(
         zero=lambda: (
             "attention rollout: the class token attends to no patch in any layer; use saliency"
         ),
-        constant=(
+        constant=lambda: (
             "attention rollout: the class token attends to all patches alike, as in a network that "
             "was not trained; use saliency or grad_cam"
         ),

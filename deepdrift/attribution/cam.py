@@ -10,6 +10,7 @@ from deepdrift.attribution.places import (
     deepest,
     is_attention,
     layers_of,
+    layout_of,
     on_grid,
     places_of,
     tensor_in,
@@ -95,12 +96,13 @@ def grad_cam(
         )
     places = _places(question, module, ran[-1], layers)
 
-    def answer(x: Tensor) -> Tensor:
-        with on_grid(module, places):
-            return question.answer(x)
+    with gradients(network), on_grid(module, places) as behind:
 
-    method = captum.LayerGradCam(answer, module)
-    with gradients(network):
+        def answer(x: Tensor) -> Tensor:
+            with behind():  # captum has hooked the layer by now
+                return question.answer(x)
+
+        method = captum.LayerGradCam(answer, module)
         found = [
             method.attribute(x, t, grad_kwargs=_UNUSED).detach()[:, 0] for x, t in question.chunks()
         ]
@@ -112,7 +114,7 @@ def grad_cam(
         targets=question.targets,
         layer=layer,
         zero=lambda: _nothing(question, layer, places, evidence, layers),
-        constant=(
+        constant=lambda: (
             f"layer: at {layer!r} every map is the same at all places, so it points nowhere; "
             + _advice(question, layers, but=layer)
         ),
@@ -136,7 +138,7 @@ def _places(
     if places is not None:
         return places
     if info.shape is not None and len(info.shape) == 3:
-        n, width = info.shape[1:] if info.layout == "NTD" else (info.shape[-1], info.shape[1])
+        n, width = info.shape[1:] if layout_of(info) == "NTD" else (info.shape[-1], info.shape[1])
         height, across = question.size
         raise AttributionError(
             f"{start}: {n} token{'s' * (n != 1)}, which {'are' if n != 1 else 'is'} no grid of "

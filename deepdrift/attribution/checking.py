@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from deepdrift.attribution.places import deepest, in_stack, layers_of, places_of
+from deepdrift.attribution.places import deepest, in_stack, layers_of, layout_of, places_of
 from deepdrift.attribution.question import ask, gradients
 from deepdrift.attribution.result import AttributionError, finish
 from deepdrift.states.blocks import parts
@@ -62,7 +62,7 @@ def check_maps(maps: Tensor, model: nn.Module, images: Tensor) -> Tensor:
         with gradients(question.network):
             name = deepest(question.network, question.images, int(question.targets[0]), layers)
         use = f"use grad_cam with layer={name!r}" if name else "use saliency"
-        wide = [x for x in layers if x.width == rows * columns and x.layout in _VECTORS]
+        wide = [x for x in layers if x.width == rows * columns and layout_of(x) in _VECTORS]
         modules = dict(parts(question.network))
         wide = [x for x in wide if in_stack(x.name, modules)] or wide
         numbers = f"{rows} x {columns}" if rows > 1 else str(columns)
@@ -83,5 +83,5 @@ def check_maps(maps: Tensor, model: nn.Module, images: Tensor) -> Tensor:
         question.size,
         "maps",
         zero=lambda: "maps: all are zero or negative everywhere; use another layer or method",
-        constant="maps: all are the same at every place; use another layer or method",
+        constant=lambda: "maps: all are the same at every place; use another layer or method",
     ).maps

@@ -80,7 +80,8 @@ def top_iou(a: Maps, b: Maps, q: float = 0.2) -> Tensor:
     Returns
     -------
     Tensor, shape (N,), float64
-        In [0, 1]; NaN where a map is empty or constant. By chance: `chance_iou`.
+        In [0, 1]; NaN where a map is empty or constant. By chance: `chance_iou`, or less where
+        few pixels are above zero.
 
     Raises
     ------

@@ -69,7 +69,7 @@ def saliency(
             "without gradients, rounds, or has dead activations or a last layer of zeros; use a "
             "method without gradients, such as attention_rollout"
         ),
-        constant=_SAME_EVERYWHERE.format("saliency"),
+        constant=lambda: _SAME_EVERYWHERE.format("saliency"),
     )
 
 
@@ -160,7 +160,7 @@ def integrated_gradients(
         targets=question.targets,
         residual=residual,
         zero=lambda: _nothing(question, start),
-        constant=_SAME_EVERYWHERE.format("integrated gradients"),
+        constant=lambda: _SAME_EVERYWHERE.format("integrated gradients"),
     )
     middle = float(residual.quantile(0.5))
     if not middle <= max_residual:

@@ -7,8 +7,8 @@ D)``, of which some (the class token) are no place and the others lie on the gri
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,6 +84,11 @@ def layers_of(network: nn.Module, images: Tensor) -> list[LayerInfo]:
         return list_layers(network, images[:2])
 
 
+def layout_of(layer: LayerInfo) -> str:
+    """Its layout without the question mark; empty if it has none."""
+    return (layer.layout or "").rstrip("?")
+
+
 def patch_grid(
     n_tokens: int, size: tuple[int, int], layers: Sequence[LayerInfo]
 ) -> tuple[int, int, int] | None:
@@ -99,7 +104,7 @@ def patch_grid(
     """
     found = set()
     for layer in layers:
-        if layer.layout == "NCHW" and layer.shape is not None and len(layer.shape) == 4:
+        if layout_of(layer) == "NCHW" and layer.shape is not None and len(layer.shape) == 4:
             rows, columns = layer.shape[2:]
             prefix = n_tokens - rows * columns
             if 0 <= prefix <= MOST_PREFIX and 1 < rows * columns <= math.prod(size):
@@ -120,10 +125,8 @@ def places_of(
     layer: LayerInfo, size: tuple[int, int], layers: Sequence[LayerInfo]
 ) -> Places | None:
     """How to read a layer's output; None if it has no places, or only one."""
-    if layer.shape is None or layer.layout is None:
-        return None
-    order = _FIRST.get(layer.layout.rstrip("?"))
-    if order is None or len(order) != len(layer.shape):
+    order = _FIRST.get(layout_of(layer))
+    if order is None or layer.shape is None or len(order) != len(layer.shape):
         return None
     if len(order) == 4:
         rows, columns = (layer.shape[i] for i in order[2:])
@@ -155,11 +158,14 @@ def tensor_in(output: Any) -> Tensor | None:
 
 
 @contextmanager
-def on_grid(module: nn.Module, places: Places) -> Iterator[None]:
-    """While a pass lasts: who listens to a layer sees channels over places, what follows tokens.
+def on_grid(
+    module: nn.Module, places: Places
+) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Show channels over places to who listens to a layer from now on, tokens to what follows.
 
-    The layer is hooked before all who listen already, and again after them. What it returns in
-    another form, in an earlier call of the same pass, is left as it is.
+    Gives a context manager for the pass, entered when all who shall see places listen. Who
+    listened before sees what the layer returned. What it returns in another form, in an earlier
+    call of the same pass, is left as it is.
     """
     outputs: list[Any] = []
 
@@ -179,14 +185,20 @@ def on_grid(module: nn.Module, places: Places) -> Iterator[None]:
             return whole
         return type(output)((whole, *output[1:]))
 
-    handles = [
-        module.register_forward_hook(enter, prepend=True),
-        module.register_forward_hook(leave),
-    ]
+    @contextmanager
+    def behind() -> Iterator[None]:
+        handle = module.register_forward_hook(leave)
+        try:
+            yield
+        finally:
+            handle.remove()
+            outputs.clear()
+
+    handle = module.register_forward_hook(enter)
     try:
-        yield
+        yield behind
     finally:
-        remove_hooks(handles)
+        handle.remove()
 
 
 def deepest(

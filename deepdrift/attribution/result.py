@@ -125,7 +125,7 @@ def finish(
     layer: str | None = None,
     residual: Tensor | None = None,
     zero: Callable[[], str],
-    constant: str,
+    constant: Callable[[], str],
 ) -> Attribution:
     """Maps at the images' resolution, or the refusal of a batch that shows nothing.
 
@@ -133,10 +133,8 @@ def finish(
     ----------
     grid : Tensor, shape (N, h, w)
         Not negative. Enlarged bilinearly to ``size``, with pixel centres kept in place.
-    zero : callable
-        Gives the sentence for a batch whose maps are all zero.
-    constant : str
-        The sentence for a batch whose maps are all constant.
+    zero, constant : callable
+        Give the sentence for a batch whose maps are all zero, or all constant.
 
     Raises
     ------
@@ -158,5 +156,5 @@ def finish(
     if empty.all():
         raise AttributionError(zero(), "all_zero")
     if is_constant(maps).all():
-        raise AttributionError(constant, "constant")
+        raise AttributionError(constant(), "constant")
     return Attribution(maps, method, targets, layer, residual, empty)

@@ -89,27 +89,18 @@ def test_attention_is_told_by_its_rows():
     assert not is_attention(torch.ones(2, 3, 1, 1))
 
 
-def test_who_listens_sees_places_and_the_network_its_tokens():
+def test_who_listens_later_sees_places_and_the_network_its_tokens():
     layer, seen = nn.Identity(), []
-    places = Places((0, 2, 1), 1, (2, 2))
     tokens = torch.rand(3, 5, 7)
-    with on_grid(layer, places):
-        handle = layer.register_forward_hook(lambda m, i, out: seen.append(out.shape))
-        again = layer(tokens)
-        handle.remove()
-        other = layer(torch.rand(3, 4))
-    assert torch.equal(again, tokens) and other.shape == (3, 4)
-    assert not layer._forward_hooks
-    # a hook that comes later stands behind ours and sees tokens
-    assert seen == [(3, 5, 7)]
-
-
-def test_a_listener_that_came_first_sees_places():
-    layer, seen = nn.Identity(), []
     layer.register_forward_hook(lambda m, i, out: seen.append(out.shape))
-    with on_grid(layer, Places((0, 2, 1), 1, (2, 2))):
-        layer(torch.rand(3, 5, 7))
-    assert seen == [(3, 7, 2, 2)]
+    with on_grid(layer, Places((0, 2, 1), 1, (2, 2))) as behind:
+        handle = layer.register_forward_hook(lambda m, i, out: seen.append(out.shape))
+        with behind():
+            assert torch.equal(layer(tokens), tokens)
+            assert layer(torch.rand(3, 4)).shape == (3, 4)  # no tokens, left as they are
+        handle.remove()
+    assert seen == [(3, 5, 7), (3, 7, 2, 2), (3, 4), (3, 4)]
+    assert len(layer._forward_hooks) == 1 and torch.equal(layer(tokens), tokens)
 
 
 def test_the_deepest_layer(cnn, vit, images):
