@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -34,10 +35,15 @@ def said(top, correct, score=None):
 
 
 def test_a_confidence_on_the_edge_of_a_bin_is_counted_where_the_library_counts_it():
-    """Of twenty bins; 0.55 * 20 is 11 and a softmax is not quite 0.55."""
-    a, b = said([0.55, 0.54], [True, False]), said([0.9] * 2, [True] * 2)
-    expected = [confidence.ece(x.probabilities, x.labels, 20) for x in (a, b)]
-    found = ece_difference(a, b, 20, 100)
+    """A digit above 11/15, which 15 times it hides. Gaps of one bin cancel, of two do not."""
+    edge = math.nextafter(11 / 15, 1)
+    assert edge * 15 == 11
+    a, b = said([edge, 0.7], [True, False]), said([0.9] * 2, [True] * 2)
+    exact = torch.tensor([edge, 0.7], dtype=torch.float64)
+    vars(a)["probabilities"] = torch.stack([exact, 1 - exact], dim=1)  # softmax would round
+    expected = [confidence.ece(x.probabilities, x.labels) for x in (a, b)]
+    assert expected[0] == pytest.approx((1 - edge + 0.7) / 2)
+    found = ece_difference(a, b, n_bootstrap=100)
     assert found.value == pytest.approx(expected[0] - expected[1])
 
 
