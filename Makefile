@@ -142,10 +142,11 @@ TRAIN_CIFAR = $(VENV)/bin/python data/build/train_cifar.py $(if $(CIFAR),--image
 data-cifar: $(VENV)/.data
 	$(TRAIN_CIFAR) --network cnn --epochs 16 --log data/runs/cifar10-cnn \
 		--out data/models/cifar10-cnn.safetensors
-	$(TRAIN_CIFAR) --network vit --epochs 36 --log data/runs/cifar10-vit \
+	$(TRAIN_CIFAR) --network vit --epochs 36 --stop 22 --log data/runs/cifar10-vit \
 		--out data/models/cifar10-vit.safetensors
-	$(TRAIN_CIFAR) --network cnn --epochs 12 --seed 1 --out data/models/cifar10-cnn-1.safetensors
-	$(TRAIN_CIFAR) --network vit --epochs 26 --seed 1 --out data/models/cifar10-vit-1.safetensors
+	$(TRAIN_CIFAR) --network cnn --epochs 11 --seed 1 --out data/models/cifar10-cnn-1.safetensors
+	$(TRAIN_CIFAR) --network vit --epochs 26 --stop 14 --seed 1 \
+		--out data/models/cifar10-vit-1.safetensors
 	$(VENV)/bin/python data/build/checksums.py
 	$(VENV)/bin/python data/build/measure_cifar.py $(if $(CIFAR),--images $(CIFAR)) --jobs $(JOBS)
 	$(VENV)/bin/python data/build/checksums.py
