@@ -105,6 +105,7 @@ class ReliabilityExplorer(Explorer):
     ) -> None:
         left, right = axes
         p, answers = self._case(severity, shift, network, temperature)
+        left.yaxis.labelpad = 0  # "100 %" is wide
         figures.draw_reliability(left, p, answers.labels, bins, "reliability", n_simulations=100)
         errors = []
         for s in range(6):
@@ -157,7 +158,8 @@ class PromiseExplorer(Explorer):
             return (
                 f"{start} at most {wrong} % wrong cannot be promised at all; nothing is answered."
             )
-        clean = f"clean images: {kept.coverage[0]:.0%} answered, {kept.risk[0].value:.1%} wrong;"
+        clean = f"clean images: {kept.coverage[0]:.0%} answered"
+        clean += f", {kept.risk[0].value:.1%} wrong;" if kept.risk[0] else ";"
         if kept.broken_at is None:
             return f"{start} {clean} the promise of {wrong} % is not seen to break."
         risk = kept.risk[kept.broken_at]
@@ -168,5 +170,7 @@ class PromiseExplorer(Explorer):
 
     def _draw(self, axes: list[Any], wrong: int, score: str, shift: str, network: str) -> None:
         figures.draw_promise(axes, self._promise(wrong, score, shift, network))
+        for ax in axes:
+            ax.yaxis.labelpad = 0  # "100 %" is wide
         axes[0].set_title("is the promise kept?")
         axes[1].set_title("at which price?")

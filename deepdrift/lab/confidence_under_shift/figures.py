@@ -140,10 +140,12 @@ def draw_promise(axes: Sequence[Axes], kept: Promise) -> None:
     left, right = axes
     line = kept.chosen.max_risk
     left.axhline(line, color=INK, linestyle=(0, (5, 3)), linewidth=1.4)
-    left.text(5.3, line, f"promised {line:.0%}", color=INK, ha="right", va="bottom", fontsize=10)
+    left.text(
+        5.3, line, f"promised {100 * line:g} %", color=INK, ha="right", va="bottom", fontsize=10
+    )
     for severity, risk in enumerate(kept.risk):
         if risk is None:
-            left.text(severity, 0.02, "none\nanswered", ha="center", va="bottom", color=GREY,
+            left.text(severity, 0.5, "none", ha="center", va="center", color=GREY,
                       fontsize=8)  # fmt: skip
             continue
         colour = VERMILLION if risk.low > line else BLUE
@@ -215,9 +217,9 @@ def dashboard(
 def confidences(sets: Mapping[str, torch.Tensor], title: str) -> None:
     """Histograms of confidence, one above the other."""
     edges = np.linspace(0, 1, 21)
-    colours = (BLUE, VERMILLION, ORANGE)
+    colours = (BLUE, VERMILLION, ORANGE, GREEN, PURPLE)
     with figures.figure(3.4) as fig:
-        axes = fig.subplots(len(sets), 1, sharex=True)
+        axes = fig.subplots(len(sets), 1, sharex=True, squeeze=False)[:, 0]
         for ax, colour, (name, values) in zip(axes, colours, sets.items(), strict=False):
             share = np.histogram(values.numpy(), edges)[0] / len(values)
             ax.stairs(share, edges, fill=True, color=colour)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from deepdrift import confidence
 from deepdrift.attribution import saliency, top_iou
+from deepdrift.confidence.reliability import bin_index
 from deepdrift.lab import data
 from deepdrift.lab.bench.evaluation import Estimate, EvaluationError, proportion
 from deepdrift.lab.confidence_under_shift.experiment import Predictions, Sets, along
@@ -73,7 +74,7 @@ def ece_difference(
 
     def errors(answers: Predictions) -> Tensor:
         top = answers.confidence
-        bins = (top * n_bins).ceil().long().clamp(1, n_bins) - 1
+        bins = bin_index(top, n_bins)
         gap = torch.zeros(n, n_bins, dtype=torch.float64)
         gap[torch.arange(n), bins] = top - answers.correct.double()
         return (weights @ gap).abs().sum(dim=1) / n
@@ -110,8 +111,10 @@ class Promise:
 
     @property
     def silent_at(self) -> int | None:
-        """First severity at which less than 1 % is answered."""
-        return next((s for s, share in enumerate(self.coverage) if share < 0.01), None)
+        """First severity from which on less than 1 % is answered."""
+        speaking = [s for s, share in enumerate(self.coverage) if share >= 0.01]
+        first = speaking[-1] + 1 if speaking else 0
+        return first if first < len(self.coverage) else None
 
 
 def keep_promise(
@@ -137,7 +140,7 @@ def promise_lines(
     lines = []
     for shift in shifts:
         kept = keep_promise(found, shift, score, max_risk)
-        broken = "holds" if kept.broken_at is None else f"breaks at {kept.broken_at}"
+        broken = "not seen to break" if kept.broken_at is None else f"breaks at {kept.broken_at}"
         quiet = "" if kept.silent_at is None else f", silent from {kept.silent_at}"
         answered = " ".join(f"{share:4.0%}" for share in kept.coverage)
         lines.append(f"  {shift:<15}{answered}   {broken}{quiet}")
@@ -152,6 +155,7 @@ def overlap(kind: str, sets: Sets, shift: str, n: int = 200) -> list[Estimate]:
     """
     network = data.load_network(f"{kind}-holdout-1")
     images = sets.clean.images[:n]
+    n = len(images)
     with torch.no_grad():
         guess = network(images).argmax(dim=1)
     clean = saliency(network, images, guess).maps
