@@ -131,9 +131,8 @@ def check_labels(labels: Any, n: int, n_classes: int, name: str = "labels") -> T
     if given.shape != (n,):
         remedy = ""
         if given.ndim == 2:
-            remedy = (
-                f"; take {name}[:, 0]" if given.shape[1] == 1 else "; take argmax(1) of one-hot"
-            )
+            column = given.shape[1] == 1
+            remedy = f"; take {name}[:, 0]" if column else "; of one-hot rows take argmax(1)"
         raise ConfidenceError(
             f"{name}: expected shape ({n},), one class index per prediction, got "
             f"{tuple(given.shape)}{remedy}"

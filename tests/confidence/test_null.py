@@ -71,6 +71,47 @@ def test_blocks_of_draws_are_one_stream(monkeypatch):
     assert torch.equal(confidence.ece_null(p, n_simulations=30), whole)
 
 
+def test_the_p_value_counts_the_null_by_hand():
+    p, labels = calibrated(150, 5)
+    found = confidence.calibration_test(p, labels, n_simulations=99, seed=4)
+    null = confidence.ece_null(p, n_simulations=99, seed=4)
+    assert found.p_value == (1 + int((null >= found.ece).sum())) / 100
+    assert found.null_high == pytest.approx(np.quantile(null.numpy(), 0.95))
+    assert found.null_mean == pytest.approx(np.mean(null.numpy()))
+
+
+def test_a_null_that_ties_with_the_observed_counts():
+    """Two coins: both fall alike, and the ECE is 0.5, in one of two cases."""
+    found = confidence.calibration_test([[0.5, 0.5]] * 2, [0, 0], n_simulations=999)
+    assert found.ece == 0.5
+    assert found.p_value == pytest.approx(0.5, abs=0.05)
+    assert confidence.calibration_test([[0.5, 0.5]] * 2, [0, 1], n_simulations=99).p_value == 1.0
+
+
+def test_calibrated_models_of_many_classes_are_rejected_no_more_often():
+    """Labels are drawn from the whole row, so that the hit has the probability of its top."""
+    generator = torch.Generator().manual_seed(0)
+    p = (2 * torch.randn(400, 300, 10, generator=generator, dtype=torch.float64)).softmax(dim=2)
+    drawn = torch.multinomial(p.flatten(0, 1), 1, generator=generator).view(400, 300)
+    p_values = [
+        confidence.calibration_test(a, b, n_simulations=99, seed=i).p_value
+        for i, (a, b) in enumerate(zip(p, drawn, strict=True))
+    ]
+    assert 0.02 <= np.mean(np.array(p_values) <= 0.05) <= 0.083  # three standard errors
+
+
+def test_the_band_leaves_one_bin_in_twenty():
+    outside = filled = 0
+    for seed in range(200):
+        p, labels = calibrated(300, seed)
+        low, high = confidence.reliability_band(p, 10, n_simulations=200, seed=seed)
+        found = confidence.reliability(p, labels, 10)
+        some = found.count > 0
+        filled += int(some.sum())
+        outside += int(((found.accuracy < low) | (found.accuracy > high))[some].sum())
+    assert 0.02 <= outside / filled <= 0.06  # at most 5 %, for hits are whole
+
+
 def test_the_band_of_a_bin_is_that_of_its_binomial():
     from scipy.stats import binom
 

@@ -57,3 +57,32 @@ def test_nll_is_scikit_learns_and_infinite_for_what_was_called_impossible():
     labels = torch.randint(3, (50,), generator=generator)
     assert confidence.nll(p, labels) == pytest.approx(log_loss(labels, p.numpy(), labels=[0, 1, 2]))
     assert confidence.nll([[1.0, 0.0]], [1]) == math.inf
+
+
+def test_brier_of_the_sure_and_of_the_ignorant():
+    assert confidence.brier([[1.0, 0.0, 0.0]], [0]).value == 0.0
+    assert confidence.brier([[1.0, 0.0, 0.0]], [1]).value == 2.0  # summed over classes
+    flat = confidence.brier([[1 / 3] * 3] * 3, [0, 1, 2])
+    assert flat.value == pytest.approx(flat.uncertainty) == pytest.approx(2 / 3)
+    assert flat.reliability == pytest.approx(0, abs=1e-12) == flat.resolution
+    assert "Brier score 0.667 = reliability 0.000" in str(flat)
+
+
+def test_brier_is_scikit_learns_for_two_classes():
+    loss = pytest.importorskip("sklearn.metrics").brier_score_loss
+    p = torch.linspace(0.01, 0.99, 40, dtype=torch.float64)
+    labels = (torch.arange(40) * 7 % 3 == 0).long()
+    both = confidence.brier(torch.stack([1 - p, p], dim=1), labels)
+    assert both.value == pytest.approx(2 * loss(labels, p.numpy()))  # theirs counts one class
+
+
+def test_resolution_falls_below_zero_where_the_spread_inside_a_bin_is_noise():
+    """One bin: reliability 0; stated 0.1 and 0.9 say nothing about the labels."""
+    p = [[0.1, 0.9], [0.9, 0.1]] * 2
+    found = confidence.brier(p, [0, 1, 1, 0], n_bins=1)
+    assert found.reliability == pytest.approx(0)
+    assert found.resolution == pytest.approx(-2 * 0.4**2)  # minus the variance inside, twice
+
+
+def test_nll_of_the_sure_and_right_is_zero_and_prints_so():
+    assert str(confidence.nll([[1.0, 0.0]], [0])) == "0.0"

@@ -47,6 +47,29 @@ def test_every_error_against_a_loop_over_bins(n, k, n_bins):
     assert confidence.max_calibration_error(p, labels, n_bins) == pytest.approx(max(gaps))
 
 
+@pytest.mark.parametrize("n_bins", [3, 7, 10, 15, 100])
+def test_a_confidence_on_an_edge_lies_below_it(n_bins):
+    """k / B, for every k, as Python and a reader write it: (low, high]."""
+    from deepdrift.confidence.reliability import bin_index
+
+    edges = torch.tensor([k / n_bins for k in range(n_bins + 1)], dtype=torch.float64)
+    assert bin_index(edges, n_bins).tolist() == [0, *range(n_bins)]
+    above = torch.nextafter(edges[:-1], torch.ones(1, dtype=torch.float64))
+    assert bin_index(above, n_bins).tolist() == list(range(n_bins))
+
+
+def test_classwise_error_of_three_classes_by_hand():
+    """One bin: class shares 1/2, 1/2, 0 against mean probabilities 0.6, 0.25, 0.15."""
+    p = [[0.7, 0.2, 0.1], [0.5, 0.3, 0.2]]
+    assert confidence.classwise_ece(p, [0, 1], n_bins=1) == pytest.approx((0.1 + 0.25 + 0.15) / 3)
+
+
+def test_fewer_predictions_than_adaptive_bins_stand_alone():
+    found = confidence.reliability([[0.6, 0.4], [0.9, 0.1]], [0, 0], 15, adaptive=True)
+    assert sorted(found.count.tolist())[-3:] == [0, 1, 1]
+    assert found.ece == pytest.approx((0.4 + 0.1) / 2)
+
+
 def test_empty_bins_are_no_zeros():
     found = confidence.reliability([[0.95, 0.05], [0.9, 0.1]], [0, 1], n_bins=10)
     assert found.count.tolist() == [0] * 8 + [1, 1]
@@ -81,6 +104,7 @@ def test_order_and_copies_of_the_predictions_do_not_matter():
 def test_the_sentence_says_which_way_it_errs():
     assert "too sure" in str(confidence.reliability([[0.9, 0.1]] * 4, [0, 1, 1, 1]))
     assert "too modest" in str(confidence.reliability([[0.6, 0.4]] * 4, [0, 0, 0, 0]))
+    assert "neither" in str(confidence.reliability([[0.5, 0.5]] * 4, [0, 1, 0, 1]))
 
 
 # ---- torchmetrics: the same on what it reads right, and four deliberate differences ----
@@ -96,9 +120,10 @@ def theirs():
 def test_torchmetrics_agrees_below_one(theirs, k, n_bins):
     p, labels = draw(800, k, seed=k)
     p = p.float()  # their bin edges are float32
+    assert float(p.max()) < 1
     for norm, ours in (("l1", confidence.ece), ("max", confidence.max_calibration_error)):
         expected = float(theirs(p, labels, num_classes=k, n_bins=n_bins, norm=norm))
-        assert ours(p, labels, n_bins) == pytest.approx(expected, abs=1e-5)
+        assert ours(p, labels, n_bins) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_confidence_of_one_gets_no_bin_of_its_own(theirs):
@@ -120,10 +145,38 @@ def test_logits_in_the_unit_interval_are_refused_however_they_are_batched(theirs
             confidence.ece(logits[rows], labels[rows])
 
 
+def test_the_answer_does_not_depend_on_batches(theirs):
+    """Theirs takes the first batch for probabilities, since it lies in [0, 1], but not both."""
+    logits = torch.tensor([[0.1, 0.0], [0.0, 0.1], [3.0, -2.0], [-2.0, 3.0]])
+    labels = torch.tensor([0, 1, 0, 1])
+    metric = pytest.importorskip("torchmetrics.classification").MulticlassCalibrationError
+    answers = []
+    for size in (4, 2):
+        batched = metric(num_classes=2)
+        for rows in zip(logits.split(size), labels.split(size), strict=True):
+            batched.update(*rows)
+        answers.append(float(batched.compute()))
+    p = logits.softmax(dim=1)
+    assert answers[0] == pytest.approx(confidence.ece(p, labels))
+    assert answers[1] - answers[0] > 0.2  # 0.1 was read as a confidence of 10 %
+    parts = torch.cat([confidence.check_probabilities(rows) for rows in p.split(2)])
+    assert confidence.ece(parts, labels) == confidence.ece(p, labels)
+    for rows in (logits, logits[2:]):
+        with pytest.raises(confidence.ConfidenceError, match="softmax"):
+            confidence.ece(rows, labels[: len(rows)])
+
+
 @pytest.mark.parametrize(
-    "p", [[[0.5, 0.2]], [[float("nan"), 0.5]]], ids=["rows do not sum to 1", "NaN"]
+    ("p", "label", "words"),
+    [
+        ([[0.5, 0.2]], 0, "sums to 0.7"),
+        ([[float("nan"), 0.5]], 0, "NaN"),
+        ([[0.6, 0.4]], 7, "expected 0 to 1, got 7"),
+        ([[0.6, 0.4]], -3, "expected 0 to 1, got -3"),
+    ],
+    ids=["rows do not sum to 1", "NaN", "label too large", "label below 0"],
 )
-def test_what_passes_there_in_silence_is_an_error_here(theirs, p):
-    theirs(torch.tensor(p), torch.tensor([0]), num_classes=2, validate_args=False)
-    with pytest.raises(confidence.ConfidenceError):
-        confidence.ece(torch.tensor(p), [0])
+def test_what_passes_there_in_silence_is_an_error_here(theirs, p, label, words):
+    theirs(torch.tensor(p), torch.tensor([label]), num_classes=2)
+    with pytest.raises(confidence.ConfidenceError, match=words):
+        confidence.ece(torch.tensor(p), [label])

@@ -4,10 +4,8 @@ import math
 
 import numpy as np
 import pytest
-import torch
 
 from deepdrift import confidence
-from deepdrift.confidence import ConfidenceError
 
 
 def pairs(n: int, seed: int = 0, ties: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -15,6 +13,47 @@ def pairs(n: int, seed: int = 0, ties: bool = False) -> tuple[np.ndarray, np.nda
     scores = generator.normal(size=n)
     correct = generator.random(n) > 1 / (1 + np.exp(1 - 2 * scores))
     return (np.round(scores, 1) if ties else scores), correct
+
+
+def test_four_predictions_by_hand():
+    """The third of four is wrong."""
+    correct = [True, True, False, True]
+    found = confidence.risk_coverage([0.1, 0.2, 0.3, 0.4], correct)
+    assert found.coverage.tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert found.risk.tolist() == pytest.approx([0, 0, 1 / 3, 1 / 4])
+    assert found.aurc == pytest.approx((0 + 0 + 1 / 3 + 1 / 4) / 4)
+    # accepted and wrong: 0, 0, 0, 1/4, 1/4 at coverage 0, 1/4, ..., 1; trapezoids
+    assert found.augrc == pytest.approx((0 + 0 + 1 / 8 + 1 / 4) / 4)
+
+
+def test_four_predictions_with_a_tie_by_hand():
+    """The wrong one ties with a right one: the two are accepted together."""
+    found = confidence.risk_coverage([0.1, 0.2, 0.2, 0.4], [True, True, False, True])
+    assert found.coverage.tolist() == [0.25, 0.75, 1.0]
+    assert found.risk.tolist() == pytest.approx([0, 1 / 3, 1 / 4])
+    assert found.aurc == pytest.approx(0.25 * 0 + 0.5 / 3 + 0.25 / 4)
+    # 0, 0, 1/4, 1/4 at coverage 0, 1/4, 3/4, 1; it is the mean over both orders of the tie
+    assert found.augrc == pytest.approx(0.5 * 0.125 + 0.25 * 0.25)
+    orders = [[True, True, False, True], [True, False, True, True]]
+    both = [confidence.risk_coverage(range(4), c).augrc for c in orders]
+    assert found.augrc == pytest.approx(np.mean(both))
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_augrc_is_the_auroc_of_the_mistakes_and_their_share(ties):
+    """Traub et al. 2024: e (1 - e) (1 - AUROC) + e**2 / 2, by scikit-learn's AUROC."""
+    roc_auc_score = pytest.importorskip("sklearn.metrics").roc_auc_score
+    scores, correct = pairs(300, ties=ties)
+    e = 1 - correct.mean()
+    expected = e * (1 - e) * (1 - roc_auc_score(~correct, scores)) + e**2 / 2
+    assert confidence.risk_coverage(scores, correct).augrc == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("correct", [[True] * 5, [False] * 5])
+def test_all_right_or_all_wrong(correct):
+    found = confidence.risk_coverage(range(5), correct)
+    share = 1.0 - correct[0]
+    assert (found.aurc, found.augrc) == pytest.approx((share, share / 2))
 
 
 @pytest.mark.parametrize("ties", [False, True])
@@ -61,10 +100,7 @@ def test_the_bootstrap_draws_predictions_with_their_ties(ties):
     fast = _augrc_weighted(scores, ~correct, weights)
     for row, value in zip(weights, fast, strict=True):
         again = np.repeat(np.arange(40), row.astype(int))
-        if ties:  # repeated predictions tie with themselves in the plain form
-            assert value == pytest.approx(_augrc(scores[again], ~correct[again]))
-        else:
-            assert value == pytest.approx(_augrc(scores[again], ~correct[again]), abs=1e-9)
+        assert value == pytest.approx(_augrc(scores[again], ~correct[again]))
 
 
 def test_intervals_cover_and_paired_ones_are_narrower():
@@ -78,43 +114,40 @@ def test_intervals_cover_and_paired_ones_are_narrower():
     assert gap == confidence.augrc_difference(noisy, scores, correct, n_bootstrap=400)
 
 
-def test_the_promise_breaks_as_seldom_as_it_says():
-    """500 draws of calibration data; the true risk of the accepted is known."""
-    broken = 0
-    for seed in range(500):
+def test_resamples_in_blocks_are_one_stream(monkeypatch):
+    import deepdrift.confidence.selective as module
+
+    scores, correct = pairs(50)
+    whole = confidence.augrc_interval(scores, correct, n_bootstrap=100)
+    monkeypatch.setattr(module, "BLOCK", 350)  # seven resamples at a time
+    assert confidence.augrc_interval(scores, correct, n_bootstrap=100) == pytest.approx(whole)
+
+
+def test_the_interval_holds_the_true_value_as_often_as_it_says():
+    """Uniform scores, wrong with probability 0.6 s: AUGRC is the integral of 0.3 s**2, 0.1."""
+    inside = 0
+    for seed in range(200):
         generator = np.random.default_rng(seed)
-        scores = generator.random(400)
-        correct = generator.random(400) >= 0.3 * scores**2
-        found = confidence.accept_at_risk(scores, correct, 0.05, confidence=0.9)
-        true_risk = 0.1 * found.threshold**2 if found.coverage else 0.0
-        broken += true_risk > 0.05
-    assert broken <= 50 + 3 * math.sqrt(500 * 0.1 * 0.9)
-    assert broken > 0  # and the bound is not idle
-
-
-def test_nothing_is_accepted_where_nothing_can_be_promised():
-    found = confidence.accept_at_risk(range(50), [False] * 50, 0.1)
-    assert (found.coverage, found.threshold) == (0.0, -math.inf)
-    assert math.isnan(found.risk) and "No promise" in str(found)
-    assert not found.accepts([-math.inf, 0.0, math.nan]).any()
-    few = confidence.accept_at_risk(range(20), [True] * 20, 0.05)  # 20 right answers bound .11
-    assert few.coverage == 0.0
-
-
-def test_all_right_answers_are_all_accepted_but_never_infinite_scores():
-    found = confidence.accept_at_risk(range(200), [True] * 200, 0.05)
-    assert found.coverage == 1.0
-    assert found.bound == pytest.approx(1 - 0.1 ** (1 / 200))
-    scores = torch.arange(200.0)
-    scores[150:] = math.inf
-    gated = confidence.accept_at_risk(scores, [True] * 200, 0.05)
-    assert gated.coverage == 0.75
-    assert gated.accepts(torch.tensor([3.0, math.inf, math.nan])).tolist() == [True, False, False]
+        scores = generator.random(200)
+        correct = generator.random(200) >= 0.6 * scores
+        _, low, high = confidence.augrc_interval(scores, correct, n_bootstrap=200)
+        inside += low < 0.1 < high
+    assert 0.89 <= inside / 200 <= 0.99  # 95 %, three standard errors below
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("max_risk", 0.0), ("max_risk", 1.0), ("confidence", 1)]
+    ("first", "second", "name"),
+    [([1.0, math.nan], [1.0, 2.0], "first"), ([1.0, 2.0], [1.0], "second")],
 )
-def test_shares_lie_between_zero_and_one(name, value):
-    with pytest.raises(ConfidenceError, match=name):
-        confidence.accept_at_risk([1.0], [True], **({"max_risk": 0.1} | {name: value}))
+def test_the_score_that_is_wrong_is_named(first, second, name):
+    with pytest.raises(confidence.ConfidenceError, match=f"^{name}"):
+        confidence.augrc_difference(first, second, [True, False])
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("n_bootstrap", 99), ("n_bootstrap", 1e3), ("confidence", 95), ("seed", -1)],
+)
+def test_settings_of_the_bootstrap_are_checked(name, value):
+    with pytest.raises(confidence.ConfidenceError, match=name):
+        confidence.augrc_interval([1.0, 2.0], [True, False], **{name: value})
