@@ -1,0 +1,157 @@
+"""Scores of one step in time: how far a state moved, or how far beyond what is normal.
+
+A *state* is what is watched at one observation: the hidden layers side by side, or the observation
+itself. A score judges the step to the newest state; larger means more unusual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from deepdrift.errors import NotFittedError, StateError
+from deepdrift.scores.distance import LayerDistance
+from deepdrift.scores.innovation import StepPredictor
+
+SCORES = ("innovation", "velocity", "acceleration", "distance")
+RAW = ("velocity", "acceleration")  # defined without normal data
+_STATE = "state"
+
+
+def peak_norm(steps: Tensor, widths: Sequence[int]) -> Tensor:
+    """Largest length over the layers of rows that hold layers side by side.
+
+    Parameters
+    ----------
+    steps : Tensor, shape (N, W)
+    widths : sequence of int
+        Widths of the layers, with sum W.
+
+    Returns
+    -------
+    Tensor, shape (N,), float64
+
+    Examples
+    --------
+    >>> peak_norm(torch.tensor([[3.0, 4.0, 1.0]]), [2, 1])
+    tensor([5.], dtype=torch.float64)
+    """
+    if len(widths) == 1:
+        return steps.norm(dim=1).double()
+    norms = [part.norm(dim=1) for part in steps.split(list(widths), dim=1)]
+    return torch.stack(norms).amax(dim=0).double()
+
+
+def blend(previous: Tensor, score: Tensor, weight: float) -> Tensor:
+    """One step of an exponentially weighted mean, ``(1 - w) previous + w score``.
+
+    It starts with the first score (``previous`` NaN), and keeps what it has where the new score is
+    not finite.
+
+    Examples
+    --------
+    >>> blend(torch.tensor([torch.nan, 0.0, 2.0]), torch.tensor([4.0, 4.0, torch.inf]), 0.25)
+    tensor([4., 1., 2.])
+    """
+    mixed = torch.where(previous.isnan(), score, (1 - weight) * previous + weight * score)
+    return torch.where(score.isfinite(), mixed, previous)
+
+
+def ewma(scores: Tensor, weight: float) -> Tensor:
+    """`blend` along a series ``(T,)``; scores that are not finite stay as they are.
+
+    Examples
+    --------
+    >>> ewma(torch.tensor([0.0, 4.0, torch.inf, 4.0]), 0.25)
+    tensor([0.0000, 1.0000,    inf, 1.7500])
+    """
+    if weight == 1.0:
+        return scores
+    mean, out = scores.new_tensor(torch.nan), []
+    for score in scores:
+        mean = blend(mean, score, weight)
+        out.append(torch.where(score.isfinite(), mean, score))
+    return torch.stack(out)
+
+
+class StepScore:
+    """One score of steps, fitted where it needs normal steps.
+
+    ============ ================================================================ ==============
+    name         score of the step from z_{t-1} to z_t                            needs normal
+    ============ ================================================================ ==============
+    innovation   `StepPredictor` from ``[z_{t-1}, a_{t-1}]`` to ``z_t``           steps
+    velocity     ``||z_t - z_{t-1}||``, the largest over the layers               nothing
+    acceleration ``||z_t - 2 z_{t-1} + z_{t-2}||``, the largest over the layers   nothing
+    distance     Mahalanobis distance of z_t from the mean, squared               states
+    ============ ================================================================ ==============
+
+    Parameters
+    ----------
+    name : str
+    widths : sequence of int
+        Widths of the layers in a state.
+    """
+
+    def __init__(self, name: str, widths: Sequence[int]) -> None:
+        if name not in SCORES:
+            raise StateError(f"score: expected one of {', '.join(SCORES)}, got {name!r}")
+        self.name, self.widths = name, list(widths)
+        self.needs = 2 if name == "acceleration" else 1  # states before the newest
+        self.source_width = 0
+        self._predictor: StepPredictor | None = None
+        self._distance: LayerDistance | None = None
+
+    def partial_fit(self, before: Tensor, actions: Tensor, now: Tensor) -> StepScore:
+        """Learn from more normal steps ``(M, W), (M, A), (M, W)``."""
+        if self.name == "innovation":
+            self._predictor = self._predictor or StepPredictor()
+            self.source_width = before.shape[1] + actions.shape[1]
+            self._predictor.partial_fit(torch.cat([before, actions], dim=1), now)
+        elif self.name == "distance":
+            self._distance = self._distance or LayerDistance()
+            self._distance.partial_fit({_STATE: now})
+        return self
+
+    def score(
+        self, earlier: Tensor, before: Tensor, actions: Tensor | None, now: Tensor, count: Tensor
+    ) -> Tensor:
+        """Score of M steps.
+
+        Parameters
+        ----------
+        earlier, before, now : Tensor, shape (M, W)
+            States at t - 2, t - 1 and t.
+        actions : Tensor, shape (M, A), or None
+            Encoded actions at t - 1; only the innovation reads them.
+        count : Tensor, shape (M,)
+            States of the same episode before the newest one.
+
+        Returns
+        -------
+        Tensor, shape (M,), float64
+            NaN where the episode is too young; infinite where a state that is used is not finite.
+        """
+        known = count >= self.needs
+        used = [before]
+        if self.name == "velocity":
+            score = peak_norm(now - before, self.widths)
+        elif self.name == "acceleration":
+            used, score = [before, earlier], peak_norm(now - 2 * before + earlier, self.widths)
+        elif self.name == "distance" and self._distance is not None:
+            used, score = [], self._distance.score({_STATE: now})[:, 0]
+        elif self.name == "innovation" and self._predictor is not None:
+            if actions is None:
+                actions = now.new_zeros(len(now), self.source_width - now.shape[1])
+            used = [before, actions]
+            score = self._predictor.score(torch.cat([before, actions], dim=1), now)
+        else:
+            raise NotFittedError(f"score: {self.name!r} needs calibrate(episodes) first")
+        sound = score.isfinite()
+        for part in used:
+            sound &= part.isfinite().all(dim=1)
+        # a young episode has nothing before; what it does have must be finite
+        sound = now.isfinite().all(dim=1) & (sound | ~known)
+        return torch.where(sound, torch.where(known, score, torch.nan), torch.inf)
