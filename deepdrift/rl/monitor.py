@@ -48,6 +48,14 @@ class DeepDriftRL:
         In (0, 1]: weight of the newest score in an exponentially weighted mean; 1 is no mean.
         Fix it before looking at faults.
 
+    Attributes
+    ----------
+    calibration : RLCalibration or None
+    width : int or None
+        Length of an observation, once it is known.
+    code : ActionCode or None
+        How actions become numbers, once it is known.
+
     Examples
     --------
     A policy with two hidden units that copy the observation: from (0, 0) to (3, 4) is a step of 5.
@@ -91,8 +99,8 @@ class DeepDriftRL:
         if of == "hidden":
             self._driver.check_hidden()
         self._fixed = None if threshold is None else float(threshold)
-        self._code = self._driver.code
-        self._width = self._driver.width
+        self.code = self._driver.code
+        self.width = self._driver.width
         self._judge: StepScore | None = None
         self.calibration: RLCalibration | None = None
         self.reset()
@@ -153,7 +161,7 @@ class DeepDriftRL:
         CalibrationError
             If there are too few complete episodes for this rate, or something is not finite.
         """
-        code = self._code
+        code = self.code
         if hasattr(episodes, "reset") and hasattr(episodes, "step"):
             code = ActionCode.of_space(episodes.action_space)
             episodes = collect_episodes(self._driver.policy, episodes, n_episodes, seed=seed)
@@ -170,7 +178,7 @@ class DeepDriftRL:
             score.partial_fit(states[:-1], code.encode(episode.actions), states[1:])
         maxima = torch.stack([_largest(self._scores(e, score, code)) for e in held_out])
         threshold = conformal_threshold(maxima, false_alarms_per_episode)
-        self._judge, self._code, self._width = score, code, some.shape[1]
+        self._judge, self.code, self.width = score, code, some.shape[1]
         self.calibration = RLCalibration(
             threshold=threshold,
             false_alarms_per_episode=float(false_alarms_per_episode),
@@ -209,7 +217,7 @@ class DeepDriftRL:
             For an observation or an action of another shape or kind than seen before.
         """
         threshold = self.threshold
-        rows = as_observations(obs, 1, self._width)
+        rows = as_observations(obs, 1, self.width)
         given = None if action is None else self.encode(action, 1)
         states, own = self.look(rows, act=given is None)
         verdict = self._tracker.observe(
@@ -227,8 +235,8 @@ class DeepDriftRL:
             Entry t is the score of observation t + 1: NaN while there is none (the first
             acceleration), infinite where something is not finite.
         """
-        as_observations(episode.observations, None, self._width)
-        return self._scores(episode, self._scorer(episode.observations), self._code)
+        as_observations(episode.observations, None, self.width)
+        return self._scores(episode, self._scorer(episode.observations), self.code)
 
     def _scores(self, episode: Episode, score: StepScore, code: ActionCode | None) -> Tensor:
         states, _ = self.look(episode.observations)
@@ -242,13 +250,13 @@ class DeepDriftRL:
 
     def encode(self, actions: Any, n: int) -> Tensor | None:
         """Actions of n episodes as rows of numbers; None if the score has no use for them."""
-        if self._code is None or self.score != "innovation":
+        if self.code is None or self.score != "innovation":
             return None
-        return self._code.encode(actions, n)
+        return self.code.encode(actions, n)
 
     def look(self, obs: Tensor, act: bool = False) -> tuple[Tensor, Tensor | None]:
         """States ``(N, W)`` at observations ``(N, D)``, and with ``act`` the encoded actions."""
-        code = self._code if act and self.score == "innovation" else None
+        code = self.code if act and self.score == "innovation" else None
         if self.of == "hidden":
             states, own = self._driver.look(obs, code)
         else:
@@ -273,7 +281,7 @@ class DeepDriftRL:
         if self._judge is None:
             if self.score not in RAW:
                 raise NotFittedError(f"score: {self.score!r} needs calibrate(episodes) first")
-            self._judge, self._width = StepScore(self.score, self._widths(obs)), obs.shape[1]
+            self._judge, self.width = StepScore(self.score, self._widths(obs)), obs.shape[1]
         return self._judge
 
     def _widths(self, obs: Tensor) -> list[int]:

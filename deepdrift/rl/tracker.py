@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -30,6 +31,11 @@ class Rows(NamedTuple):
     step: Tensor
     first_alarm: Tensor
     threshold: float
+
+    def to_info(self) -> dict[str, np.ndarray]:
+        """Arrays ``(M,)``, named as the numbers of `RLDiagnosis.to_info`."""
+        arrays = {k: v.numpy() for k, v in self._asdict().items() if isinstance(v, Tensor)}
+        return arrays | {"threshold": np.full(len(self.score), self.threshold)}
 
     def diagnosis(self, row: int = 0) -> RLDiagnosis:
         """Verdict on one of the episodes."""
