@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -243,8 +244,9 @@ class DeepDriftRL:
         actions = None if code is None else code.encode(episode.actions)
         before, now = states[:-1], states[1:]
         earlier = torch.cat([states[:1], before[:-1]])
-        count = torch.arange(1, len(states))
-        return ewma(score.score(earlier, before, actions, now, count), self.weight)
+        count = np.arange(1, len(states))
+        raw = score.score(earlier, before, actions, now, count)
+        return torch.from_numpy(ewma(raw, self.weight))
 
     # ---- the parts, for wrappers ----
 
@@ -268,8 +270,8 @@ class DeepDriftRL:
         tracker: Tracker,
         obs: Any,
         actions: Tensor | None = None,
-        fresh: Tensor | None = None,
-        rows: Tensor | None = None,
+        fresh: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
     ) -> Rows:
         """Verdicts on observations ``(M, D)``, see `Tracker.observe`; actions from `encode`."""
         states, _ = self.look(obs)

@@ -6,8 +6,10 @@ itself. A score judges the step to the newest state; larger means more unusual.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -38,13 +40,12 @@ def peak_norm(steps: Tensor, widths: Sequence[int]) -> Tensor:
     >>> peak_norm(torch.tensor([[3.0, 4.0, 1.0]]), [2, 1])
     tensor([5.], dtype=torch.float64)
     """
-    if len(widths) == 1:
-        return steps.norm(dim=1).double()
-    norms = [part.norm(dim=1) for part in steps.split(list(widths), dim=1)]
-    return torch.stack(norms).amax(dim=0).double()
+    squares = np.square(steps.detach().cpu().numpy(), dtype=np.float64)
+    starts = [sum(widths[:i]) for i in range(len(widths))]
+    return torch.from_numpy(np.sqrt(np.add.reduceat(squares, starts, axis=1).max(axis=1)))
 
 
-def blend(previous: Tensor, score: Tensor, weight: float) -> Tensor:
+def blend(previous: np.ndarray, score: np.ndarray, weight: float) -> np.ndarray:
     """One step of an exponentially weighted mean, ``(1 - w) previous + w score``.
 
     It starts with the first score (``previous`` NaN), and keeps what it has where the new score is
@@ -52,28 +53,30 @@ def blend(previous: Tensor, score: Tensor, weight: float) -> Tensor:
 
     Examples
     --------
-    >>> blend(torch.tensor([torch.nan, 0.0, 2.0]), torch.tensor([4.0, 4.0, torch.inf]), 0.25)
-    tensor([4., 1., 2.])
+    >>> blend(np.array([np.nan, 0.0, 2.0]), np.array([4.0, 4.0, np.inf]), 0.25).tolist()
+    [4.0, 1.0, 2.0]
     """
-    mixed = torch.where(previous.isnan(), score, (1 - weight) * previous + weight * score)
-    return torch.where(score.isfinite(), mixed, previous)
+    usable = np.isfinite(score)
+    shown = np.where(usable, score, 0.0)
+    mixed = np.where(np.isnan(previous), shown, (1 - weight) * previous + weight * shown)
+    return np.where(usable, mixed, previous)
 
 
-def ewma(scores: Tensor, weight: float) -> Tensor:
+def ewma(scores: np.ndarray, weight: float) -> np.ndarray:
     """`blend` along a series ``(T,)``; scores that are not finite stay as they are.
 
     Examples
     --------
-    >>> ewma(torch.tensor([0.0, 4.0, torch.inf, 4.0]), 0.25)
-    tensor([0.0000, 1.0000,    inf, 1.7500])
+    >>> ewma(np.array([0.0, 4.0, np.inf, 4.0]), 0.25).tolist()
+    [0.0, 1.0, inf, 1.75]
     """
     if weight == 1.0:
         return scores
-    mean, out = scores.new_tensor(torch.nan), []
-    for score in scores:
-        mean = blend(mean, score, weight)
-        out.append(torch.where(score.isfinite(), mean, score))
-    return torch.stack(out)
+    out, mean = scores.copy(), np.nan
+    for t, score in enumerate(scores.tolist()):
+        if math.isfinite(score):
+            out[t] = mean = score if math.isnan(mean) else (1 - weight) * mean + weight * score
+    return out
 
 
 class StepScore:
@@ -116,8 +119,13 @@ class StepScore:
         return self
 
     def score(
-        self, earlier: Tensor, before: Tensor, actions: Tensor | None, now: Tensor, count: Tensor
-    ) -> Tensor:
+        self,
+        earlier: Tensor,
+        before: Tensor,
+        actions: Tensor | None,
+        now: Tensor,
+        count: np.ndarray,
+    ) -> np.ndarray:
         """Score of M steps.
 
         Parameters
@@ -126,15 +134,14 @@ class StepScore:
             States at t - 2, t - 1 and t.
         actions : Tensor, shape (M, A), or None
             Encoded actions at t - 1; only the innovation reads them.
-        count : Tensor, shape (M,)
+        count : array, shape (M,), int
             States of the same episode before the newest one.
 
         Returns
         -------
-        Tensor, shape (M,), float64
+        array, shape (M,), float64
             NaN where the episode is too young; infinite where a state that is used is not finite.
         """
-        known = count >= self.needs
         used = [before]
         if self.name == "velocity":
             score = peak_norm(now - before, self.widths)
@@ -149,9 +156,12 @@ class StepScore:
             score = self._predictor.score(torch.cat([before, actions], dim=1), now)
         else:
             raise NotFittedError(f"score: {self.name!r} needs calibrate(episodes) first")
-        sound = score.isfinite()
+        values = score.numpy()
+        if count.min() >= self.needs and np.isfinite(values).all():
+            return values  # what is not finite in a state is not finite in its score
+        known, sound = count >= self.needs, np.isfinite(values)
         for part in used:
-            sound &= part.isfinite().all(dim=1)
+            sound &= part.isfinite().all(dim=1).numpy()
         # a young episode has nothing before; what it does have must be finite
-        sound = now.isfinite().all(dim=1) & (sound | ~known)
-        return torch.where(sound, torch.where(known, score, torch.nan), torch.inf)
+        sound = now.isfinite().all(dim=1).numpy() & (sound | ~known)
+        return np.where(sound, np.where(known, values, np.nan), np.inf)

@@ -17,25 +17,24 @@ class Rows(NamedTuple):
 
     Attributes
     ----------
-    score, peak_velocity : Tensor, shape (M,), float64
-    is_anomaly : Tensor, shape (M,), bool
-    state, step, first_alarm : Tensor, shape (M,), int64
+    score, peak_velocity : array, shape (M,), float64
+    is_anomaly : array, shape (M,), bool
+    state, step, first_alarm : array, shape (M,), int64
         ``first_alarm`` is -1 for none.
     threshold : float
     """
 
-    score: Tensor
-    peak_velocity: Tensor
-    is_anomaly: Tensor
-    state: Tensor
-    step: Tensor
-    first_alarm: Tensor
+    score: np.ndarray
+    peak_velocity: np.ndarray
+    is_anomaly: np.ndarray
+    state: np.ndarray
+    step: np.ndarray
+    first_alarm: np.ndarray
     threshold: float
 
     def to_info(self) -> dict[str, np.ndarray]:
         """Arrays ``(M,)``, named as the numbers of `RLDiagnosis.to_info`."""
-        arrays = {k: v.numpy() for k, v in self._asdict().items() if isinstance(v, Tensor)}
-        return arrays | {"threshold": np.full(len(self.score), self.threshold)}
+        return self._asdict() | {"threshold": np.full(len(self.score), self.threshold)}
 
     def diagnosis(self, row: int = 0) -> RLDiagnosis:
         """Verdict on one of the episodes."""
@@ -64,9 +63,9 @@ class Tracker:
         self.n = n
         self._before: Tensor | None = None
         self._earlier: Tensor | None = None
-        self._count = torch.zeros(n, dtype=torch.int64)
-        self._mean = torch.full((n,), torch.nan, dtype=torch.float64)
-        self._first = torch.full((n,), -1, dtype=torch.int64)
+        self._count = np.zeros(n, dtype=np.int64)
+        self._mean = np.full(n, np.nan)
+        self._first = np.full(n, -1, dtype=np.int64)
 
     def observe(
         self,
@@ -75,8 +74,8 @@ class Tracker:
         score: StepScore,
         threshold: float,
         weight: float = 1.0,
-        fresh: Tensor | None = None,
-        rows: Tensor | None = None,
+        fresh: np.ndarray | None = None,
+        rows: np.ndarray | None = None,
     ) -> Rows:
         """Take one more observation of the episodes, or of some of them.
 
@@ -89,32 +88,41 @@ class Tracker:
         threshold : float
         weight : float
             Of the newest score, see `ewma`.
-        fresh : Tensor, shape (M,), bool, optional
+        fresh : array, shape (M,), bool, optional
             Where the observation comes from a reset: what was before is forgotten.
-        rows : Tensor, shape (M,), int64, optional
+        rows : array, shape (M,), int64, optional
             Which of the n episodes these are; default all.
         """
         if self._before is None or self._earlier is None:
             self._before = torch.zeros(self.n, states.shape[1])
             self._earlier = self._before.clone()
-        rows = torch.arange(self.n) if rows is None else rows
-        fresh = torch.zeros(len(states), dtype=torch.bool) if fresh is None else fresh
-        count = torch.where(fresh, 0, self._count[rows])
-        before, earlier = self._before[rows], self._earlier[rows]
+        whole = rows is None
+        rows = np.arange(self.n) if rows is None else rows
+        count, mean, first = self._count[rows], self._mean[rows], self._first[rows]
+        if fresh is not None:
+            count, first = np.where(fresh, 0, count), np.where(fresh, -1, first)
+            mean = np.where(fresh, np.nan, mean)
+        before = self._before if whole else self._before[rows]
+        earlier = self._earlier if whole else self._earlier[rows]
         raw = score.score(earlier, before, actions, states, count)
-        velocity = torch.where(count > 0, peak_norm(states - before, score.widths), torch.nan)
+        if score.name == "velocity":
+            velocity = raw
+        else:
+            velocity = peak_norm(states - before, score.widths).numpy()
+            velocity = np.where(count > 0, velocity, np.nan)
         value = raw
         if weight != 1.0:
-            mean = blend(torch.where(fresh, torch.nan, self._mean[rows]), raw, weight)
-            value = torch.where(raw.isfinite(), mean, raw)
-            self._mean[rows] = mean
-        invalid = value.isposinf()
+            mean = blend(mean, raw, weight)
+            value = np.where(np.isfinite(raw), mean, raw)
+        invalid = np.isposinf(value)
         alarm = (value > threshold) | invalid
-        state = torch.where(alarm, int(RLState.ALERT), int(RLState.NORMAL))
-        state = torch.where(value.isnan(), int(RLState.STARTING), state)
-        state = torch.where(invalid, int(RLState.INVALID), state)
-        first = torch.where(fresh, -1, self._first[rows])
-        first = torch.where(alarm & (first < 0), count, first)
-        self._earlier[rows], self._before[rows] = before, states
-        self._count[rows], self._first[rows] = count + 1, first
+        state = np.where(alarm, int(RLState.ALERT), int(RLState.NORMAL))
+        state[np.isnan(value)] = int(RLState.STARTING)
+        state[invalid] = int(RLState.INVALID)
+        first = np.where(alarm & (first < 0), count, first)
+        if whole:
+            self._earlier, self._before = before, states
+        else:
+            self._earlier[rows], self._before[rows] = before, states
+        self._count[rows], self._first[rows], self._mean[rows] = count + 1, first, mean
         return Rows(value, velocity, alarm, state, count, first, threshold)

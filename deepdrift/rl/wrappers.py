@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from deepdrift.errors import StateError, require
@@ -44,6 +43,7 @@ class MonitorWrapper(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs): 
 
     Examples
     --------
+    >>> import torch
     >>> env = gymnasium.make("CartPole-v1")
     >>> policy = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 2))
     >>> env = MonitorWrapper(env, DeepDriftRL(policy, threshold=0.15))
@@ -88,7 +88,7 @@ class MonitorWrapper(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs): 
     ) -> dict[str, Any]:
         assert self._tracker is not None
         rows = as_observations(obs, 1, self.monitor.width)
-        verdict = self.monitor.judge(self._tracker, rows, actions, torch.tensor([fresh]))
+        verdict = self.monitor.judge(self._tracker, rows, actions, np.array([fresh]))
         self._over = False
         self.diagnosis = verdict.diagnosis()
         return {**info, KEY: self.diagnosis.to_info()}
@@ -134,10 +134,9 @@ class MonitorVectorWrapper(  # type: ignore
         if self._tracker is None or which.all():
             self._tracker = Tracker(n)
         self._over = self._over & ~which
-        rows = torch.from_numpy(np.flatnonzero(which))
+        rows = np.flatnonzero(which)
         given = as_observations(obs, n, self.monitor.width)[rows]
-        fresh = torch.ones(len(rows), dtype=torch.bool)
-        verdict = self.monitor.judge(self._tracker, given, None, fresh, rows)
+        verdict = self.monitor.judge(self._tracker, given, None, np.ones(len(rows), bool), rows)
         return obs, self._with(infos, verdict, which)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -154,12 +153,10 @@ class MonitorVectorWrapper(  # type: ignore
             reached = reached.clone()
             for i in np.flatnonzero(over):
                 reached[i] = as_observations(infos["final_obs"][i], 1, self.monitor.width)[0]
-        fresh = torch.from_numpy(self._over.copy())
-        verdict = self.monitor.judge(self._tracker, reached, encoded, fresh)
+        verdict = self.monitor.judge(self._tracker, reached, encoded, self._over)
         if len(started):
-            rows = torch.from_numpy(np.flatnonzero(over))
-            again = torch.ones(len(rows), dtype=torch.bool)
-            self.monitor.judge(self._tracker, started, None, again, rows)
+            rows = np.flatnonzero(over)
+            self.monitor.judge(self._tracker, started, None, np.ones(len(rows), bool), rows)
         self._over = np.zeros_like(over) if self._same_step else over
         return obs, rewards, terminated, truncated, self._with(infos, verdict, np.ones(n, bool))
 
