@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from deepdrift.errors import NotFittedError, StateError
 from deepdrift.evidence.calibration import conformal_threshold
 from deepdrift.rl.episodes import Episode, collect_episodes
-from deepdrift.rl.policies import Driver
 from deepdrift.rl.results import RLCalibration, RLDiagnosis
-from deepdrift.rl.signals import RAW, SCORES, StepScore, ewma
+from deepdrift.rl.signals import RAW
 from deepdrift.rl.spaces import ActionCode, as_observations
-from deepdrift.rl.split import complete_episodes, guess_code, split_episodes
-from deepdrift.rl.tracker import Rows, Tracker
+from deepdrift.rl.split import complete_episodes, split_episodes
+from deepdrift.rl.tracker import Tracker
+from deepdrift.rl.watch import StepWatch
 
 
 class DeepDriftRL:
@@ -52,10 +52,6 @@ class DeepDriftRL:
     Attributes
     ----------
     calibration : RLCalibration or None
-    width : int or None
-        Length of an observation, once it is known.
-    code : ActionCode or None
-        How actions become numbers, once it is known.
 
     Examples
     --------
@@ -82,34 +78,20 @@ class DeepDriftRL:
         weight: float = 1.0,
     ) -> None:
         score = score or ("innovation" if threshold is None else "velocity")
-        if score not in SCORES:
-            raise StateError(f"score: expected one of {', '.join(SCORES)}, got {score!r}")
-        if of not in ("hidden", "observation"):
-            raise StateError(f"of: expected 'hidden' or 'observation', got {of!r}")
-        if layers is not None and of == "observation":
-            raise StateError("layers: the observations have none; leave layers out, or of='hidden'")
+        self.watch = StepWatch(policy, score, of, layers, weight)
         if threshold is not None and not (math.isfinite(threshold) and score in RAW):
             raise StateError(
                 f"threshold: expected a finite number with one of {', '.join(RAW)}, got "
                 f"{threshold!r} with {score!r}; leave it out and calibrate(episodes)"
             )
-        if not 0 < weight <= 1:
-            raise StateError(f"weight: expected a number in (0, 1], got {weight!r}")
-        self.score, self.of, self.weight = score, of, float(weight)
-        self._driver = Driver(policy, layers)
-        if of == "hidden":
-            self._driver.check_hidden()
         self._fixed = None if threshold is None else float(threshold)
-        self.code = self._driver.code
-        self.width = self._driver.width
-        self._judge: StepScore | None = None
         self.calibration: RLCalibration | None = None
         self.reset()
 
     @property
     def layers(self) -> list[str]:
         """Watched layers of the policy; empty until they are known, or for observations."""
-        return self._driver.layers if self.of == "hidden" else []
+        return self.watch.driver.layers if self.watch.of == "hidden" else []
 
     @property
     def threshold(self) -> float:
@@ -162,24 +144,21 @@ class DeepDriftRL:
         CalibrationError
             If there are too few complete episodes for this rate, or something is not finite.
         """
-        code = self.code
+        watch, code = self.watch, None
         if hasattr(episodes, "reset") and hasattr(episodes, "step"):
             code = ActionCode.of_space(episodes.action_space)
-            episodes = collect_episodes(self._driver.policy, episodes, n_episodes, seed=seed)
-        steps = 2 if self.score == "acceleration" else 1
-        complete = complete_episodes(episodes, self._driver.width, steps)
+            policy = watch.driver.policy
+            episodes = collect_episodes(policy, episodes, n_episodes, seed=seed)
+        steps = 2 if watch.score == "acceleration" else 1
+        complete = complete_episodes(episodes, watch.driver.width, steps)
         fitting, held_out = split_episodes(
-            complete, false_alarms_per_episode, fit=self.score not in RAW
+            complete, false_alarms_per_episode, fit=watch.score not in RAW
         )
-        some = complete[0].observations
-        code = code or guess_code(complete, self._driver.n_outputs(some))
-        score = StepScore(self.score, self._widths(some))
-        for episode in fitting:
-            states, _ = self.look(episode.observations)
-            score.partial_fit(states[:-1], code.encode(episode.actions), states[1:])
-        maxima = torch.stack([_largest(self._scores(e, score, code)) for e in held_out])
+        new = copy.copy(watch)  # a calibration that fails leaves the one before
+        new.fit(fitting, code, complete)
+        maxima = torch.stack([_largest(new.scores(episode)) for episode in held_out])
         threshold = conformal_threshold(maxima, false_alarms_per_episode)
-        self._judge, self.code, self.width = score, code, some.shape[1]
+        self.watch = new
         self.calibration = RLCalibration(
             threshold=threshold,
             false_alarms_per_episode=float(false_alarms_per_episode),
@@ -217,13 +196,11 @@ class DeepDriftRL:
         StateError
             For an observation or an action of another shape or kind than seen before.
         """
-        threshold = self.threshold
-        rows = as_observations(obs, 1, self.width)
-        given = None if action is None else self.encode(action, 1)
-        states, own = self.look(rows, act=given is None)
-        verdict = self._tracker.observe(
-            states, self._pending, self._scorer(rows), threshold, self.weight
-        )
+        threshold, watch = self.threshold, self.watch
+        rows = as_observations(obs, 1, watch.width)
+        given = None if action is None else watch.encode(action, 1)
+        states, own = watch.look(rows, act=given is None)
+        verdict = watch.judge(self._tracker, rows, states, self._pending, threshold)
         self._pending = own if given is None else given
         return verdict.diagnosis()
 
@@ -236,58 +213,8 @@ class DeepDriftRL:
             Entry t is the score of observation t + 1: NaN while there is none (the first
             acceleration), infinite where something is not finite.
         """
-        as_observations(episode.observations, None, self.width)
-        return self._scores(episode, self._scorer(episode.observations), self.code)
-
-    def _scores(self, episode: Episode, score: StepScore, code: ActionCode | None) -> Tensor:
-        states, _ = self.look(episode.observations)
-        actions = None if code is None else code.encode(episode.actions)
-        before, now = states[:-1], states[1:]
-        earlier = torch.cat([states[:1], before[:-1]])
-        count = np.arange(1, len(states))
-        raw = score.score(earlier, before, actions, now, count)
-        return torch.from_numpy(ewma(raw, self.weight))
-
-    # ---- the parts, for wrappers ----
-
-    def encode(self, actions: Any, n: int) -> Tensor | None:
-        """Actions of n episodes as rows of numbers; None if the score has no use for them."""
-        if self.code is None or self.score != "innovation":
-            return None
-        return self.code.encode(actions, n)
-
-    def look(self, obs: Tensor, act: bool = False) -> tuple[Tensor, Tensor | None]:
-        """States ``(N, W)`` at observations ``(N, D)``, and with ``act`` the encoded actions."""
-        code = self.code if act and self.score == "innovation" else None
-        if self.of == "hidden":
-            states, own = self._driver.look(obs, code)
-        else:
-            states, own = obs, None if code is None else self._driver.choose(obs, code)
-        return states, None if code is None or own is None else code.encode(own, len(obs))
-
-    def judge(
-        self,
-        tracker: Tracker,
-        obs: Any,
-        actions: Tensor | None = None,
-        fresh: np.ndarray | None = None,
-        rows: np.ndarray | None = None,
-    ) -> Rows:
-        """Verdicts on observations ``(M, D)``, see `Tracker.observe`; actions from `encode`."""
-        states, _ = self.look(obs)
-        score = self._scorer(obs)
-        return tracker.observe(states, actions, score, self.threshold, self.weight, fresh, rows)
-
-    def _scorer(self, obs: Tensor) -> StepScore:
-        """The score; a raw one is made at the first observation."""
-        if self._judge is None:
-            if self.score not in RAW:
-                raise NotFittedError(f"score: {self.score!r} needs calibrate(episodes) first")
-            self._judge, self.width = StepScore(self.score, self._widths(obs)), obs.shape[1]
-        return self._judge
-
-    def _widths(self, obs: Tensor) -> list[int]:
-        return self._driver.widths(obs) if self.of == "hidden" else [obs.shape[1]]
+        as_observations(episode.observations, None, self.watch.width)
+        return self.watch.scores(episode)
 
 
 def _largest(scores: Tensor) -> Tensor:

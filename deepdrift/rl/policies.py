@@ -113,7 +113,7 @@ class Driver:
         if self.module is None:
             action = np.asarray(self.policy(obs.numpy()))
         else:
-            with self._acting():
+            with self._quietly(acting=True):
                 output = _first(self._call(obs[None]))
             action = self._decide(output, code)[0].cpu().numpy()
             if code.discrete and not deterministic:
@@ -198,11 +198,12 @@ class Driver:
             )
         return state.float().cpu()
 
-    def _quietly(self) -> AbstractContextManager[Any]:
+    def _quietly(self, acting: bool = False) -> AbstractContextManager[Any]:
         """`Quiet`, by the short way where there is nothing to give back."""
-        if self._quiet.draws is False and not any(m.training for m in self._modules):
+        quiet = self._acting if acting else self._quiet
+        if quiet.draws is False and not any(m.training for m in self._modules):
             return torch.no_grad()
-        return self._quiet()
+        return quiet()
 
     def _find(self, obs: Tensor) -> None:
         """Find the layers to watch, once."""

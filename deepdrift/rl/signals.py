@@ -19,6 +19,7 @@ from deepdrift.scores.innovation import StepPredictor
 
 SCORES = ("innovation", "velocity", "acceleration", "distance")
 RAW = ("velocity", "acceleration")  # defined without normal data
+RIDGE = 1e-5  # of the mean variance: metres stand beside radians, whose variance is far below
 _STATE = "state"
 
 
@@ -110,7 +111,7 @@ class StepScore:
     def partial_fit(self, before: Tensor, actions: Tensor, now: Tensor) -> StepScore:
         """Learn from more normal steps ``(M, W), (M, A), (M, W)``."""
         if self.name == "innovation":
-            self._predictor = self._predictor or StepPredictor()
+            self._predictor = self._predictor or StepPredictor(RIDGE)
             self.source_width = before.shape[1] + actions.shape[1]
             self._predictor.partial_fit(torch.cat([before, actions], dim=1), now)
         elif self.name == "distance":

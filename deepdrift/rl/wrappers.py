@@ -77,7 +77,7 @@ class MonitorWrapper(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs): 
         """Do one step, and judge where it led."""
         if self._tracker is None:
             raise StateError(_NOT_RESET)
-        encoded = self.monitor.encode(action, 1)
+        encoded = self.monitor.watch.encode(action, 1)
         obs, reward, terminated, truncated, info = self.env.step(action)
         info = self._with(info, obs, encoded, fresh=self._over)
         self._over = bool(terminated or truncated)
@@ -87,8 +87,8 @@ class MonitorWrapper(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs): 
         self, info: dict[str, Any], obs: Any, actions: Tensor | None, fresh: bool
     ) -> dict[str, Any]:
         assert self._tracker is not None
-        rows = as_observations(obs, 1, self.monitor.width)
-        verdict = self.monitor.judge(self._tracker, rows, actions, np.array([fresh]))
+        rows = as_observations(obs, 1, self.monitor.watch.width)
+        verdict = judged(self.monitor, self._tracker, rows, actions, np.array([fresh]))
         self._over = False
         self.diagnosis = verdict.diagnosis()
         return {**info, KEY: self.diagnosis.to_info()}
@@ -135,8 +135,8 @@ class MonitorVectorWrapper(  # type: ignore
             self._tracker = Tracker(n)
         self._over = self._over & ~which
         rows = np.flatnonzero(which)
-        given = as_observations(obs, n, self.monitor.width)[rows]
-        verdict = self.monitor.judge(self._tracker, given, None, np.ones(len(rows), bool), rows)
+        given = as_observations(obs, n, self.monitor.watch.width)[rows]
+        verdict = judged(self.monitor, self._tracker, given, None, np.ones(len(rows), bool), rows)
         return obs, self._with(infos, verdict, which)
 
     def step(self, actions: Any) -> tuple[Any, Any, Any, Any, dict[str, Any]]:
@@ -144,19 +144,19 @@ class MonitorVectorWrapper(  # type: ignore
         if self._tracker is None:
             raise StateError(_NOT_RESET)
         n = self.env.num_envs
-        encoded = self.monitor.encode(actions, n)
+        encoded = self.monitor.watch.encode(actions, n)
         obs, rewards, terminated, truncated, infos = self.env.step(actions)
-        reached = as_observations(obs, n, self.monitor.width)
+        reached = as_observations(obs, n, self.monitor.watch.width)
         over = np.asarray(terminated, dtype=bool) | np.asarray(truncated, dtype=bool)
         started = reached[over] if self._same_step else reached[:0]
         if len(started):
             reached = reached.clone()
             for i in np.flatnonzero(over):
-                reached[i] = as_observations(infos["final_obs"][i], 1, self.monitor.width)[0]
-        verdict = self.monitor.judge(self._tracker, reached, encoded, self._over)
+                reached[i] = as_observations(infos["final_obs"][i], 1, self.monitor.watch.width)[0]
+        verdict = judged(self.monitor, self._tracker, reached, encoded, self._over)
         if len(started):
             rows = np.flatnonzero(over)
-            self.monitor.judge(self._tracker, started, None, np.ones(len(rows), bool), rows)
+            judged(self.monitor, self._tracker, started, None, np.ones(len(rows), bool), rows)
         self._over = np.zeros_like(over) if self._same_step else over
         return obs, rewards, terminated, truncated, self._with(infos, verdict, np.ones(n, bool))
 
@@ -167,6 +167,19 @@ class MonitorVectorWrapper(  # type: ignore
             found[name][which] = value
             found[f"_{name}"] = which.copy()
         return {**infos, KEY: found, f"_{KEY}": which.copy()}
+
+
+def judged(
+    monitor: DeepDriftRL,
+    tracker: Tracker,
+    obs: Tensor,
+    actions: Tensor | None,
+    fresh: np.ndarray,
+    rows: np.ndarray | None = None,
+) -> Rows:
+    """Verdicts on observations of some of the episodes of a tracker."""
+    states, _ = monitor.watch.look(obs)
+    return monitor.watch.judge(tracker, obs, states, actions, monitor.threshold, fresh, rows)
 
 
 def check_spaces(monitor: DeepDriftRL, observation_space: Any, action_space: Any) -> None:
@@ -181,13 +194,9 @@ def check_spaces(monitor: DeepDriftRL, observation_space: Any, action_space: Any
         raise StateError(f"monitor: expected a DeepDriftRL, got {type(monitor).__name__}")
     monitor.threshold  # noqa: B018, raises without one
     width, code = observation_width(observation_space), ActionCode.of_space(action_space)
-    if monitor.width not in (None, width):
+    known = monitor.watch.width, monitor.watch.code
+    if known[0] not in (None, width) or known[1] not in (None, code):
         raise StateError(
-            f"env: expected observations of width {monitor.width}, as the monitor knows them, got "
-            f"{width}; calibrate a monitor on this environment"
-        )
-    if monitor.code not in (None, code):
-        raise StateError(
-            f"env: expected the actions of the monitor, {monitor.code}, got {code}; calibrate a "
-            "monitor on this environment"
+            f"env: expected observations of width {known[0]} and {known[1]}, as the monitor knows "
+            f"them, got width {width} and {code}; calibrate a monitor on this environment"
         )
