@@ -21,23 +21,27 @@ class Walk(gymnasium.Env):
         self.action_space = gymnasium.spaces.Discrete(2)
         self.decay, self.push, self.noise, self.spread = decay, push, noise, spread
         self.bounded, self.lengths = bounded, lengths
+        self.log = []  # observations and actions of every episode, as they really were
 
     def reset(self, *, seed=None, options=None):
         super().reset(seed=seed)
         self.x = self.np_random.uniform(-self.spread, self.spread, 2)
         self.left = int(self.np_random.integers(*self.lengths))
+        self.log.append(([self.x.astype(np.float32)], []))
         return self.x.astype(np.float32), {}
 
     def step(self, action):
         draw = self.np_random.uniform(-1, 1, 2) if self.bounded else self.np_random.normal(size=2)
         self.x = self.decay * self.x + self.push * (2 * action - 1) + self.noise * draw
         self.left -= 1
+        self.log[-1][0].append(self.x.astype(np.float32))
+        self.log[-1][1].append(int(action))
         return self.x.astype(np.float32), 1.0, self.left == 0, False, {}
 
 
 def jumps():
     """Resets far apart, steps of at most 1: a step across a reset shows."""
-    return Walk(decay=1.0, push=0.1, noise=0.5, spread=1000.0, bounded=True, lengths=(2, 6))
+    return Walk(decay=1.0, push=0.1, noise=0.5, spread=1000.0, bounded=True, lengths=(1, 3))
 
 
 def network(width=2, n_actions=2, hidden=8, seed=0):

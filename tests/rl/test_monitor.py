@@ -128,8 +128,8 @@ def test_the_threshold_is_the_conformal_quantile_of_the_maxima():
 @pytest.mark.parametrize("of, score", [("hidden", "innovation"), ("observation", "velocity")])
 def test_realised_false_alarms_per_episode_lie_in_the_beta_band(of, score):
     monitor = DeepDriftRL(POLICY, score=score, of=of)
-    monitor.calibrate(Walk(), n_episodes=300, seed=1)
-    fresh = collect_episodes(POLICY, Walk(), 500, seed=2)
+    monitor.calibrate(Walk(), n_episodes=210, seed=1)
+    fresh = collect_episodes(POLICY, Walk(), 300, seed=2)
     alarms = sum(bool((monitor.scores(e) > monitor.threshold).any()) for e in fresh)
     n = monitor.calibration.n_calibration
     k = math.floor(0.05 * (n + 1))
