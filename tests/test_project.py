@@ -44,6 +44,7 @@ HEAVY = [
     "transformers",
     "captum",
     "gymnasium",
+    "stable_baselines3",
     "diffusers",
     "pytorch_ood",
 ]

@@ -5,6 +5,7 @@ episodes. Out: `RLDiagnosis`, or numbers in ``info["deepdrift"]`` of a wrapped e
 score of a step goes to `signals`, a new kind of policy to `policies`, of space to `spaces`.
 """
 
+import importlib
 from typing import Any
 
 from deepdrift.rl.episodes import Episode, collect_episodes
@@ -26,7 +27,9 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """The wrappers, which need gymnasium, imported when they are first asked for."""
     if name in ("MonitorWrapper", "MonitorVectorWrapper"):
-        from deepdrift.rl import wrappers
-
-        return getattr(wrappers, name)
+        return getattr(importlib.import_module("deepdrift.rl.wrappers"), name)
     raise AttributeError(f"module 'deepdrift.rl' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -2,5 +2,5 @@
 
 In: a model and a batch. Out: ordered mapping layer -> state ``(N, D)``, a copy, one row a sample.
 A new way to pool goes to `pooling`, a new kind of input to `forward`, another way to name or choose
-layers to `layers` and `head`.
+layers to `layers` and `head`. What is called otherwise than as a module, `leaves` listens to.
 """
