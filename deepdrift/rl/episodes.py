@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from deepdrift.errors import StateError
-from deepdrift.rl.policies import Driver
+from deepdrift.rl.policies import Policy
 from deepdrift.rl.spaces import ActionCode, as_observations, observation_width
 
 MAX_STEPS = 100_000  # an episode longer than this has no end
@@ -140,10 +140,10 @@ def collect_episodes(
         )
     width = observation_width(env.observation_space)
     code = ActionCode.of_space(env.action_space)
-    driver = Driver(policy)
+    asked = Policy(policy)
     seeds = np.random.SeedSequence(seed).generate_state(n_episodes + 1)
     with _drawing(int(seeds[-1])):
-        return [_episode(driver, env, code, width, int(one), deterministic) for one in seeds[:-1]]
+        return [_episode(asked, env, code, width, int(one), deterministic) for one in seeds[:-1]]
 
 
 @contextmanager
@@ -162,13 +162,13 @@ def _drawing(seed: int) -> Iterator[None]:
 
 
 def _episode(
-    driver: Driver, env: Any, code: ActionCode, width: int, seed: int, deterministic: bool
+    policy: Policy, env: Any, code: ActionCode, width: int, seed: int, deterministic: bool
 ) -> Episode:
     obs, _ = env.reset(seed=seed)
     observations, actions, rewards = [as_observations(obs, 1, width)[0]], [], []
     terminated = truncated = False
     while not (terminated or truncated):
-        action = driver.act(
+        action = policy.act(
             observations[-1], code, deterministic=deterministic, space=env.action_space
         )
         code.encode(action, 1)

@@ -91,7 +91,7 @@ class DeepDriftRL:
     @property
     def layers(self) -> list[str]:
         """Watched layers of the policy; empty until they are known, or for observations."""
-        return self.watch.driver.layers if self.watch.of == "hidden" else []
+        return self.watch.policy.layers if self.watch.of == "hidden" else []
 
     @property
     def threshold(self) -> float:
@@ -147,10 +147,10 @@ class DeepDriftRL:
         watch, code = self.watch, None
         if hasattr(episodes, "reset") and hasattr(episodes, "step"):
             code = ActionCode.of_space(episodes.action_space)
-            policy = watch.driver.policy
+            policy = watch.policy.source
             episodes = collect_episodes(policy, episodes, n_episodes, seed=seed)
         steps = 2 if watch.score == "acceleration" else 1
-        complete = complete_episodes(episodes, watch.driver.width, steps)
+        complete = complete_episodes(episodes, watch.policy.width, steps)
         fitting, held_out = split_episodes(
             complete, false_alarms_per_episode, fit=watch.score not in RAW
         )

@@ -123,6 +123,8 @@ class Tracker:
         if whole:
             self._earlier, self._before = before, states
         else:
-            self._earlier[rows], self._before[rows] = before, states
+            places = torch.from_numpy(rows)
+            self._earlier = self._earlier.index_copy(0, places, before)
+            self._before = self._before.index_copy(0, places, states)
         self._count[rows], self._first[rows], self._mean[rows] = count + 1, first, mean
         return Rows(value, velocity, alarm, state, count, first, threshold)

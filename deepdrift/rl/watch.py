@@ -11,7 +11,7 @@ from torch import Tensor
 
 from deepdrift.errors import NotFittedError, StateError
 from deepdrift.rl.episodes import Episode
-from deepdrift.rl.policies import Driver
+from deepdrift.rl.hidden import HiddenPolicy
 from deepdrift.rl.signals import RAW, SCORES, StepScore, ewma
 from deepdrift.rl.spaces import ActionCode
 from deepdrift.rl.split import guess_code
@@ -28,7 +28,7 @@ class StepWatch:
 
     Attributes
     ----------
-    driver : Driver
+    policy : HiddenPolicy
     width : int or None
         Length of an observation, once it is known.
     code : ActionCode or None
@@ -52,10 +52,10 @@ class StepWatch:
         if not 0 < weight <= 1:
             raise StateError(f"weight: expected a number in (0, 1], got {weight!r}")
         self.score, self.of, self.weight = score, of, float(weight)
-        self.driver = Driver(policy, layers)
+        self.policy = HiddenPolicy(policy, layers)
         if of == "hidden":
-            self.driver.check_hidden()
-        self.width, self.code = self.driver.width, self.driver.code
+            self.policy.check_hidden()
+        self.width, self.code = self.policy.width, self.policy.code
         self._step: StepScore | None = None
 
     def fit(self, episodes: list[Episode], code: ActionCode | None, some: list[Episode]) -> None:
@@ -70,7 +70,7 @@ class StepWatch:
             All there are: they tell the width of an observation, and which actions there are.
         """
         first = some[0].observations
-        code = code or self.code or guess_code(some, self.driver.n_outputs(first))
+        code = code or self.code or guess_code(some, self.policy.n_outputs(first))
         step = StepScore(self.score, self._widths(first))
         for episode in episodes:
             states, _ = self.look(episode.observations)
@@ -87,9 +87,9 @@ class StepWatch:
         """States ``(N, W)`` at observations ``(N, D)``, and with ``act`` the encoded actions."""
         code = self.code if act and self.score == "innovation" else None
         if self.of == "hidden":
-            states, own = self.driver.look(obs, code)
+            states, own = self.policy.look(obs, code)
         else:
-            states, own = obs, None if code is None else self.driver.choose(obs, code)
+            states, own = obs, None if code is None else self.policy.choose(obs, code)
         return states, None if code is None or own is None else code.encode(own, len(obs))
 
     def scores(self, episode: Episode) -> Tensor:
@@ -125,4 +125,4 @@ class StepWatch:
         return self._step
 
     def _widths(self, obs: Tensor) -> list[int]:
-        return self.driver.widths(obs) if self.of == "hidden" else [obs.shape[1]]
+        return self.policy.widths(obs) if self.of == "hidden" else [obs.shape[1]]

@@ -264,4 +264,4 @@ def test_a_copy_watches_a_copy():
     monitor = DeepDriftRL(POLICY).calibrate(EPISODES)
     twin = copy.deepcopy(monitor)
     torch.testing.assert_close(twin.scores(EPISODES[0]), monitor.scores(EPISODES[0]))
-    assert twin.watch.driver.module is not POLICY
+    assert twin.watch.policy.module is not POLICY
