@@ -229,15 +229,3 @@ def confidences(sets: Mapping[str, torch.Tensor], title: str) -> None:
             percent_axis(ax.yaxis)
         axes[-1].set_xlabel("confidence of a prediction")
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
-
-
-def ranking(rows: Mapping[str, Mapping[str, Estimate]], title: str) -> None:
-    """AUROC of every score (rows, best mean first) on several networks (columns)."""
-    networks = list(next(iter(rows.values())))
-    mean = {score: np.mean([float(e) for e in row.values()]) for score, row in rows.items()}
-    ordered = sorted(rows, key=lambda score: -mean[score])
-    table = [
-        [float(rows[score][n]) if n in rows[score] else np.nan for n in networks]
-        for score in ordered
-    ]
-    figures.heatmap(table, ordered, networks, title, middle=0.5, limits=(0.15, 0.85))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from deepdrift.lab.bench.evaluation import Estimate
@@ -165,6 +166,18 @@ def ranking(tables: dict[str, Any], key: str = "cifar-100") -> dict[str, dict[st
         }
         for score in SHOWN
     }
+
+
+def ranking_table(tables: dict[str, Any], key: str = "cifar-100") -> dict[str, dict[str, float]]:
+    """`ranking` as numbers, best mean first; NaN where a score does not apply to a network."""
+    rows = ranking(tables, key)
+    networks = max((list(row) for row in rows.values()), key=len)
+    found = {
+        score: {n: float(row[n]) if n in row else math.nan for n in networks}
+        for score, row in rows.items()
+    }
+    mean = {s: fmean(float(e) for e in rows[s].values()) for s in rows}
+    return dict(sorted(found.items(), key=lambda item: -mean[item[0]]))
 
 
 def false_alarms(tables: dict[str, Any], alpha: str = "0.05") -> dict[str, dict[str, float]]:
