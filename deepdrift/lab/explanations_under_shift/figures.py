@@ -196,4 +196,4 @@ def gallery(drift: PairedDrift, shown: Mapping[int, Sequence[int]], fault: str, 
                             va="bottom", fontsize=8, color=INK, bbox=box)  # fmt: skip
 
 
-_SMALL = {"integrated gradients": "int. gradients"}
+_SMALL = {"integrated gradients": "int. grad."}
