@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from deepdrift import confidence
@@ -52,7 +53,7 @@ class ReliabilityExplorer(Explorer):
     ) -> None:
         names = _names(networks, shifts)
         self._networks, self._t = networks, dict(temperatures)
-        self._nulls: dict[Any, Any] = {}
+        self._case, self._test, self._errors = map(cache, (self._look, self._judge, self._eces))
         self._start(
             {
                 "severity": number_control("severity", 3, 0, 5, 1),
@@ -63,7 +64,7 @@ class ReliabilityExplorer(Explorer):
             }
         )
 
-    def _case(self, severity: int, shift: str, network: str, temperature: bool) -> tuple[Any, Any]:
+    def _look(self, severity: int, shift: str, network: str, temperature: bool) -> tuple[Any, Any]:
         answers = along(self._networks[network], shift)[severity]
         return answers.at(self._t[network] if temperature else 1.0), answers
 
@@ -72,14 +73,16 @@ class ReliabilityExplorer(Explorer):
         v = self._values_at(values)
         return self._test(v["severity"], v["bins"], v["shift"], v["network"], v["temperature"])
 
-    def _test(self, *key: Any) -> confidence.CalibrationTest:
-        if key not in self._nulls:
-            severity, bins, shift, network, temperature = key
-            p, answers = self._case(severity, shift, network, temperature)
-            self._nulls[key] = confidence.calibration_test(
-                p, answers.labels, bins, n_simulations=100
-            )
-        return self._nulls[key]
+    def _judge(
+        self, severity: int, bins: int, shift: str, network: str, temperature: bool
+    ) -> confidence.CalibrationTest:
+        p, answers = self._case(severity, shift, network, temperature)
+        return confidence.calibration_test(p, answers.labels, bins, n_simulations=100)
+
+    def _eces(self, bins: int, shift: str, network: str, temperature: bool) -> list[float]:
+        """ECE at every severity."""
+        cases = (self._case(s, shift, network, temperature) for s in range(6))
+        return [confidence.ece(p, answers.labels, bins) for p, answers in cases]
 
     def _sentence(
         self, severity: int, bins: int, shift: str, network: str, temperature: bool
@@ -107,10 +110,7 @@ class ReliabilityExplorer(Explorer):
         p, answers = self._case(severity, shift, network, temperature)
         left.yaxis.labelpad = 0  # "100 %" is wide
         figures.draw_reliability(left, p, answers.labels, bins, "reliability", n_simulations=100)
-        errors = []
-        for s in range(6):
-            q, a = self._case(s, shift, network, temperature)
-            errors.append(confidence.ece(q, a.labels, bins))
+        errors = self._errors(bins, shift, network, temperature)
         chance = self._test(severity, bins, shift, network, temperature).null_high
         right.plot(range(6), errors, marker="o", markersize=5, color=VERMILLION, linewidth=2)
         right.plot(severity, errors[severity], "o", markersize=11, color=VERMILLION)
@@ -134,7 +134,7 @@ class PromiseExplorer(Explorer):
 
     def __init__(self, networks: Found, shifts: tuple[str, ...]) -> None:
         names = _names(networks, shifts)
-        self._networks = networks
+        self._networks, self._promise = networks, cache(self._keep)
         self._start(
             {
                 "wrong": number_control("at most % wrong", 5, 1, 20, 1),
@@ -146,9 +146,9 @@ class PromiseExplorer(Explorer):
 
     def promise(self, **values: Any) -> Promise:
         """What is kept at the current values; with values: there, and nothing moves."""
-        return self._promise(**self._values_at(values))
+        return self._promise(*self._values_at(values).values())
 
-    def _promise(self, wrong: int, score: str, shift: str, network: str) -> Promise:
+    def _keep(self, wrong: int, score: str, shift: str, network: str) -> Promise:
         return keep_promise(self._networks[network], shift, score, wrong / 100)
 
     def _sentence(self, wrong: int, score: str, shift: str, network: str) -> str:
