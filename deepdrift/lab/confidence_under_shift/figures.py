@@ -116,11 +116,8 @@ def risk_coverage(curves: Mapping[str, confidence.RiskCoverage], title: str) -> 
     colours = dict(zip(curves, (BLUE, GREEN, PURPLE, ORANGE), strict=False))
     with figures.figure() as fig:
         ax = fig.subplots()
-        ends = {}
         for name, curve in curves.items():
             ax.plot(curve.coverage, curve.risk, color=colours[name], linewidth=2)
-            near = int((curve.coverage - 0.6).abs().argmin())
-            ends[name] = (float(curve.coverage[near]), float(curve.risk[near]))
         handles = [
             figures.matplotlib.lines.Line2D(
                 [], [], color=colours[n], linewidth=2, label=f"{n}: AUGRC {c.augrc:.3f}"

@@ -145,16 +145,6 @@ def rule_of_overlap(tables: dict[str, Any]) -> dict[str, dict[str, Estimate]]:
     }
 
 
-def kept_and_changed(tables: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Overlap with the own copy under noise 3, by whether the prediction was kept."""
-    rows = {}
-    for names in NETWORKS.values():
-        for name in names:
-            pairs = tables[name]["explanations"]["pairs"]["gaussian_noise"]["3"]
-            rows[short(name)] = {w: pairs[w]["value"] for w in ("kept", "changed") if w in pairs}
-    return rows
-
-
 def ranking(tables: dict[str, Any], key: str = "cifar-100") -> dict[str, dict[str, Estimate]]:
     """AUROC of the scores of `SHOWN` for CIFAR-100 (or ``blur 3`` etc.) where they apply."""
     return {
