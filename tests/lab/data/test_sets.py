@@ -138,7 +138,7 @@ def test_shipped_files_are_small_and_listed():
         if path.is_file() and "build" not in path.relative_to(DATA).parts
     } - {"README.md", "SHA256SUMS", "LICENSE-fashion-mnist"}
     assert set(listed) == shipped
-    assert sum((DATA / name).stat().st_size for name in shipped) < 12e6
+    assert sum((DATA / name).stat().st_size for name in shipped) < 28e6
     readme = (DATA / "README.md").read_text()
     for name, digest in listed.items():
         assert hashlib.sha256((DATA / name).read_bytes()).hexdigest() == digest
@@ -311,7 +311,7 @@ def test_network_weights_are_the_stored_ones_in_float32(copy):
     assert torch.equal(network.head.weight, twin.head.weight.half().float())
 
 
-@pytest.mark.parametrize("name", data.NETWORK_LAYERS)
+@pytest.mark.parametrize("name", [n for n in data.NETWORK_LAYERS if not n.startswith("cifar10")])
 def test_shipped_networks_reach_their_stated_accuracy_on_unseen_images(name, fashion):
     network = data.load_network(name)
     assert isinstance(network, SmallResNet if name.startswith("cnn") else SmallViT)
