@@ -17,6 +17,7 @@ import torch
 
 from deepdrift import collect
 from deepdrift.lab import data
+from deepdrift.lab.data.images import ImageSet
 
 BUILD = Path(__file__).parents[3] / "data" / "build"
 
@@ -25,7 +26,7 @@ BUILD = Path(__file__).parents[3] / "data" / "build"
 def build(monkeypatch):
     monkeypatch.syspath_prepend(str(BUILD))
     yield importlib.import_module
-    for name in ("cifar", "train_cifar", "train_vision", "fashion", "measure_cifar"):
+    for name in ("cifar", "train_cifar", "train_vision", "fashion", "measure_cifar", "measure_far"):
         sys.modules.pop(name, None)
 
 
@@ -126,3 +127,20 @@ def test_earlier_tables_are_kept_only_if_nothing_changed(build, tmp_path):
     assert measure.still_true(path, common, hashes) == {"a": {}, "b": {"x": 1}}
     assert measure.still_true(path, common, hashes | {"a": "9", "c": "3"}) == {"b": {"x": 1}}
     assert measure.still_true(path, common | {"script": "t"}, hashes) == {}
+
+
+def test_another_set_is_scored_on_the_cifar_networks(build):
+    """Grey images are strange to a network that knows coloured noise."""
+    measure = build("measure_far")
+    generator = torch.Generator().manual_seed(0)
+    names = tuple(f"class {i}" for i in range(10))
+    parts = {
+        part: ImageSet(
+            torch.rand(120, 3, 32, 32, generator=generator), torch.arange(120) % 10, names
+        )
+        for part in ("fit", "calibration", "test")
+    }
+    grey = torch.rand(40, 1, 1, 1, generator=generator).expand(40, 3, 32, 32)
+    rows = measure.table(parts, "svhn", grey, ["cifar10-cnn"], ["pixel statistics", "random"])
+    assert rows["pixel statistics"]["cifar10-cnn"].value == 1.0
+    assert 0.3 < rows["random"]["cifar10-cnn"].value < 0.7
