@@ -79,7 +79,9 @@ class DeepDriftRL:
     ) -> None:
         score = score or ("innovation" if threshold is None else "velocity")
         self.watch = StepWatch(policy, score, of, layers, weight)
-        if threshold is not None and not (math.isfinite(threshold) and score in RAW):
+        if isinstance(threshold, str) or (
+            threshold is not None and not (math.isfinite(threshold) and score in RAW)
+        ):
             raise StateError(
                 f"threshold: expected a finite number with one of {', '.join(RAW)}, got "
                 f"{threshold!r} with {score!r}; leave it out and calibrate(episodes)"

@@ -97,12 +97,15 @@ class StepScore:
     name : str
     widths : sequence of int
         Widths of the layers in a state.
+    scale : Tensor, shape (W,), optional
+        Units that innovation and distance measure a state in, such as its standard deviations:
+        a ridge and shrinkage depend on them where metres stand beside radians.
     """
 
-    def __init__(self, name: str, widths: Sequence[int]) -> None:
+    def __init__(self, name: str, widths: Sequence[int], scale: Tensor | None = None) -> None:
         if name not in SCORES:
             raise StateError(f"score: expected one of {', '.join(SCORES)}, got {name!r}")
-        self.name, self.widths = name, list(widths)
+        self.name, self.widths, self._scale = name, list(widths), scale
         self.needs = 2 if name == "acceleration" else 1  # states before the newest
         self.source_width = 0
         self._predictor: StepPredictor | None = None
@@ -110,6 +113,7 @@ class StepScore:
 
     def partial_fit(self, before: Tensor, actions: Tensor, now: Tensor) -> StepScore:
         """Learn from more normal steps ``(M, W), (M, A), (M, W)``."""
+        before, now = self._in_units(before), self._in_units(now)
         if self.name == "innovation":
             self._predictor = self._predictor or StepPredictor(RIDGE)
             self.source_width = before.shape[1] + actions.shape[1]
@@ -118,6 +122,9 @@ class StepScore:
             self._distance = self._distance or LayerDistance()
             self._distance.partial_fit({_STATE: now})
         return self
+
+    def _in_units(self, states: Tensor) -> Tensor:
+        return states if self._scale is None or self.name in RAW else states / self._scale
 
     def score(
         self,
@@ -143,6 +150,7 @@ class StepScore:
         array, shape (M,), float64
             NaN where the episode is too young; infinite where a state that is used is not finite.
         """
+        before, now = self._in_units(before), self._in_units(now)
         used = [before]
         if self.name == "velocity":
             score = peak_norm(now - before, self.widths)

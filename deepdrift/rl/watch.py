@@ -71,11 +71,18 @@ class StepWatch:
         """
         first = some[0].observations
         code = code or self.code or guess_code(some, self.policy.n_outputs(first))
-        step = StepScore(self.score, self._widths(first))
+        step = StepScore(self.score, self._widths(first), self._units(episodes))
         for episode in episodes:
             states, _ = self.look(episode.observations)
             step.partial_fit(states[:-1], code.encode(episode.actions), states[1:])
         self._step, self.code, self.width = step, code, first.shape[1]
+
+    def _units(self, episodes: list[Episode]) -> Tensor | None:
+        """Standard deviations of the observations; hidden states have one unit for all."""
+        if self.of == "hidden" or self.score in RAW or not episodes:
+            return None
+        spread = torch.cat([e.observations for e in episodes]).double().std(dim=0)
+        return torch.where(spread > 0, spread, 1.0).to(episodes[0].observations.dtype)
 
     def encode(self, actions: Any, n: int) -> Tensor | None:
         """Actions of n episodes as rows of numbers; None if the score has no use for them."""

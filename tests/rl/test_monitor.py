@@ -1,6 +1,7 @@
 """The monitor of one agent: published use, calibration by episodes, live equals offline."""
 
 import copy
+import dataclasses
 import json
 import math
 
@@ -137,6 +138,28 @@ def test_realised_false_alarms_per_episode_lie_in_the_beta_band(of, score):
     assert low <= alarms <= high
 
 
+@pytest.mark.parametrize("score", ["innovation", "distance"])
+def test_observations_have_no_units(score):
+    """Metres or millimetres beside radians: the same scores, the same threshold."""
+    units = torch.tensor([1.0, 1e-3])
+    small = [dataclasses.replace(e, observations=e.observations * units) for e in EPISODES]
+    found = [
+        DeepDriftRL(lambda obs: 0, score=score, of="observation").calibrate(episodes)
+        for episodes in (EPISODES, small)
+    ]
+    assert found[1].threshold == pytest.approx(found[0].threshold, rel=1e-3)
+    torch.testing.assert_close(
+        found[1].scores(small[0]), found[0].scores(EPISODES[0]), rtol=1e-3, atol=1e-6
+    )
+
+
+def test_an_observation_that_never_changes_is_no_division_by_zero():
+    still = torch.tensor([1.0, 0.0])
+    episodes = [dataclasses.replace(e, observations=e.observations * still) for e in EPISODES]
+    monitor = DeepDriftRL(lambda obs: 0, of="observation").calibrate(episodes)
+    assert monitor.scores(episodes[0]).isfinite().all()
+
+
 def test_an_alarm_may_come_at_any_step():
     monitor = DeepDriftRL(POLICY, of="observation").calibrate(EPISODES)
     for t in (1, 3, 6):
@@ -220,6 +243,7 @@ def test_a_step_without_a_threshold(kwargs):
     [
         ({"threshold": 0.15, "score": "innovation"}, "threshold: .*velocity, acceleration"),
         ({"threshold": math.nan}, "threshold: expected a finite number"),
+        ({"threshold": "0.15"}, "threshold: expected a finite number"),
         ({"score": "speed"}, "score: expected one of"),
         ({"of": "logits"}, "of: expected 'hidden'"),
         ({"of": "observation", "layers": ["1"]}, "layers: observations have none"),
