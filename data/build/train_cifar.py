@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import functional
 from tqdm import tqdm
-from train_vision import Log, accuracy
+from train_vision import Log, accuracy, round_to_half
 
 from deepdrift.lab.networks.models import cifar_resnet, cifar_vit
 
@@ -130,13 +130,7 @@ def main() -> None:
             torch.save({**states, "draws": draws.get_state(), "epoch": epoch + 1}, args.checkpoint)
     log.close()
 
-    rounded = {
-        name: value.half().contiguous() if value.is_floating_point() else value
-        for name, value in network.state_dict().items()
-    }
-    network.load_state_dict(
-        {n: v.float() if v.is_floating_point() else v for n, v in rounded.items()}
-    )
+    rounded = round_to_half(network)
     header = {
         "network": args.network,
         "data": "cifar-10",

@@ -86,6 +86,16 @@ class Log:
             file.rename(self.folder / "events.out.tfevents.0")
 
 
+def round_to_half(network: torch.nn.Module) -> dict[str, Tensor]:
+    """What is stored: float16 weights, which the network itself has from now on."""
+    rounded = {
+        name: value.half().contiguous() if value.is_floating_point() else value
+        for name, value in network.state_dict().items()
+    }
+    network.load_state_dict(rounded)  # copies float16 into float32 parameters
+    return rounded
+
+
 @torch.no_grad()
 def accuracy(network: torch.nn.Module, images: Tensor, labels: Tensor) -> float:
     """Share of correct predictions in evaluation mode and float32."""
@@ -173,13 +183,7 @@ def main() -> None:
         print(f"epoch {epoch + 1:2d} loss {mean:.4f} in {time.time() - start:.0f} s", flush=True)
 
     log.close()
-    rounded = {
-        name: value.half().contiguous() if value.is_floating_point() else value
-        for name, value in network.state_dict().items()
-    }
-    network.load_state_dict(
-        {n: v.float() if v.is_floating_point() else v for n, v in rounded.items()}
-    )
+    rounded = round_to_half(network)
     test = accuracy(network, *parts["test"])
     header = {
         "network": args.network,
