@@ -191,12 +191,19 @@ def draw_dashboard(
         (first, 0.06, "F1", ORANGE),
         (second, 0.56, "confidence", BLUE),
         (second, 0.42, "ECE", PURPLE),
-        (third, 0.90, "top-20 % IoU", GREEN),
+        (third, 0.62, "IoU of\ntop 20 %", GREEN),
     ):
-        ax.text(0.06, y, words, color=ink(colour), transform=ax.transAxes, **TEXT)
+        ax.text(
+            0.42 if ax is third else 0.06,
+            y,
+            words,
+            color=ink(colour),
+            transform=ax.transAxes,
+            **TEXT,
+        )
     third.text(0, chance - 0.02, "chance", color=GREY, va="top", fontsize=9)
     fourth.text(5, theta, "alarm at 3", color=ink(VERMILLION), ha="right", va="top", fontsize=9)
-    fourth.text(0.2, 0.9, "drift", color=INK, transform=fourth.transAxes, **TEXT)
+    fourth.text(0.52, 0.74, "drift", color=INK, transform=fourth.transAxes, **TEXT)
 
 
 def dashboard(

@@ -24,6 +24,7 @@ __all__ = [
     "growth",
     "keep_promise",
     "overlap",
+    "prediction_lines",
     "promise_lines",
     "simulate_calibrated",
 ]
@@ -145,6 +146,19 @@ def promise_lines(
         answered = " ".join(f"{share:4.0%}" for share in kept.coverage)
         lines.append(f"  {shift:<15}{answered}   {broken}{quiet}")
     return lines
+
+
+def prediction_lines(
+    found: Mapping[str, Predictions], names: Sequence[str], classes: Sequence[str], n: int = 3
+) -> str:
+    """How often the ``n`` commonest classes are predicted, a line for each set."""
+    lines = []
+    for name in names:
+        counts = found[name].guess.bincount(minlength=len(classes))
+        most = counts.argsort(descending=True, stable=True)[:n].tolist()
+        said = ", ".join(f"{classes[k]} {counts[k] / len(found[name]):.0%}" for k in most)
+        lines.append(f"  {name:<13} called {said}")
+    return "\n".join(lines)
 
 
 def overlap(kind: str, sets: Sets, shift: str, n: int = 200) -> list[Estimate]:
