@@ -1,4 +1,4 @@
-"""What all tests share: one thread, no screen, the same draws, and property tests without a clock."""
+"""What all tests share: one thread, no screen, the same draws, property tests without a clock."""
 
 import os
 import random
