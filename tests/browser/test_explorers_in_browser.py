@@ -45,8 +45,11 @@ app
 EVERY = [  # one cell each; their sizes and starts do not depend on what the data say
     """
 import numpy as np
+from made import CNN, NETWORKS, SHIFTS, VIT, MadeDrift, rungs
 from deepdrift.lab import data
+from deepdrift.lab.confidence_under_shift.explorer import PromiseExplorer, ReliabilityExplorer
 from deepdrift.lab.dime.explorer import PlaneExplorer
+from deepdrift.lab.explanations_under_shift.explorer import MapExplorer
 from deepdrift.lab.fair_comparison.explorer import ComparisonExplorer
 from deepdrift.lab.fair_comparison.table import load_comparisons
 from deepdrift.lab.hidden_states.explorer import LayerPicker
@@ -65,6 +68,9 @@ x, y = rng.normal(size=(2, 200, 5))
     "FalseAlarmExplorer(scores, n_draws=50)",
     "MMDExplorer({'plain': (x, y + 0.3)}, sizes=[25, 50], n_permutations=99)",
     "PlaneExplorer(x[:100], x[100:], y[:100], {'far': y[100:] + 1}, rank=3)",
+    "MapExplorer(MadeDrift(), {CNN: rungs(0.2), VIT: rungs(0.4)})",
+    "ReliabilityExplorer(NETWORKS, SHIFTS, {'CNN': 2.0, 'ViT': 1.0})",
+    "PromiseExplorer(NETWORKS, SHIFTS)",
     "ComparisonExplorer(load_comparisons(data.shipped('comparison.npz')))",
 ]
 
@@ -81,7 +87,10 @@ def lab(tmp_path_factory):
     nbformat.write(notebook, folder / "slow.ipynb")
     every = new_notebook(cells=list(map(new_code_cell, EVERY)), metadata={"kernelspec": kernel})
     nbformat.write(every, folder / "every.ipynb")
-    paths = {"PYTHONPATH": str(ROOT), "DEEPDRIFT_DATA": str(ROOT / "data")}
+    paths = {
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "tests"))),
+        "DEEPDRIFT_DATA": str(ROOT / "data"),
+    }
     env = paths | {"OMP_NUM_THREADS": "1"}
     with reader.start_lab(folder, env) as base:
         yield base

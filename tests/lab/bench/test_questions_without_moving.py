@@ -5,16 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from made import CNN, NETWORKS, SHIFTS, VIT, MadeDrift, rungs
 
 from deepdrift.alarms.diagnosis import LayerEvidence
 from deepdrift.alarms.findings import Evidence, find
 from deepdrift.lab.alarms.explorer import LiveMonitor
 from deepdrift.lab.alarms.streams import DriftStream
 from deepdrift.lab.bench.controls import ExplorerError
+from deepdrift.lab.confidence_under_shift.explorer import PromiseExplorer, ReliabilityExplorer
 from deepdrift.lab.diagnosis.clinic import Case
 from deepdrift.lab.diagnosis.explorer import GuessTheFault
 from deepdrift.lab.diagnosis.faults import FAULTS
 from deepdrift.lab.dime.explorer import PlaneExplorer
+from deepdrift.lab.explanations_under_shift.explorer import MapExplorer
 from deepdrift.lab.fair_comparison.explorer import ComparisonExplorer
 from deepdrift.lab.fair_comparison.protocol import Scores
 from deepdrift.lab.fair_comparison.table import Comparison
@@ -106,6 +109,15 @@ EXPLORERS = {
               {"rank": 6}, ["curves", "scores"]),
     "comparison": (comparison, {"network": "ViT", "shift": "blur", "rival": "kNN"},
                    {"rival": "fused"}, ["difference"]),
+    "maps": (lambda: MapExplorer(MadeDrift(), {CNN: rungs(0.2), VIT: rungs(0.4)}),
+             {"explanation": "ViT, rollout", "fault": "gaussian_noise", "severity": 5,
+              "pairs": "prediction kept"}, {"severity": 6}, ["overlap"]),
+    "reliability": (lambda: ReliabilityExplorer(NETWORKS, SHIFTS, {"CNN": 2.0, "ViT": 1.0}),
+                    {"severity": 1, "bins": 7, "shift": "gaussian_noise", "network": "ViT",
+                     "temperature": True}, {"bins": 31}, ["test"]),
+    "promise": (lambda: PromiseExplorer(NETWORKS, SHIFTS),
+                {"wrong": 12, "score": "fused", "shift": "gaussian_noise", "network": "ViT"},
+                {"wrong": 0}, ["promise"]),
     "game": (game, {"choice": "inside"}, {"choice": "gremlins"}, []),
 }  # fmt: skip
 

@@ -4,34 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from made import N_ANSWERS, NETWORKS, SHIFTS, network
 
 from deepdrift import confidence
 from deepdrift.lab.bench.controls import ExplorerError
 from deepdrift.lab.bench.figures import BLUE, VERMILLION
-from deepdrift.lab.confidence_under_shift.experiment import SCORES, Predictions
+from deepdrift.lab.confidence_under_shift.experiment import Predictions
 from deepdrift.lab.confidence_under_shift.explorer import PromiseExplorer, ReliabilityExplorer
-
-N = 120
-
-
-def answers(share_right, sure, n=N):
-    """Always as sure; the first are right. By each score the right ones are the less unusual."""
-    p = torch.full((n,), sure, dtype=torch.float64)
-    wrong = torch.arange(n) >= round(share_right * n)
-    scores = {name: torch.arange(n).double() for name in SCORES}
-    logits = torch.stack([p, 1 - p], dim=1).log()
-    return Predictions(logits, wrong.long(), scores, torch.zeros(1))
-
-
-def network(shares, sure=0.9):
-    found = {f"{shift} {s}": answers(share, sure)
-             for shift, row in shares.items() for s, share in enumerate(row, start=1)}  # fmt: skip
-    return found | {"clean": answers(0.9, sure), "held": answers(0.9, sure)}
-
-
-SHARES = {"blur": [0.85, 0.7, 0.5, 0.4, 0.3], "gaussian_noise": [0.9, 0.9, 0.8, 0.2, 0.1]}
-NETWORKS = {"CNN": network(SHARES), "ViT": network({k: v[::-1] for k, v in SHARES.items()}, 0.75)}
-SHIFTS = tuple(SHARES)
 
 
 @pytest.fixture
@@ -138,10 +117,10 @@ def test_a_promise_and_where_it_breaks(promise):
     """The surest 90 % are right on clean images. At severity 2, 0.7 of 120 are right: 84 of 108."""
     kept = promise.promise()
     assert kept.chosen.max_risk == 0.05 and kept.broken_at == 2
-    n = int(kept.chosen.accepts(torch.arange(N)).sum())
+    n = int(kept.chosen.accepts(torch.arange(N_ANSWERS)).sum())
     assert kept.risk[2].value == pytest.approx((n - 84) / n)
     assert promise.summary() == (
-        f"CNN, MSP, blur: clean images: {n / N:.0%} answered, "
+        f"CNN, MSP, blur: clean images: {n / N_ANSWERS:.0%} answered, "
         f"{kept.risk[0].value:.1%} wrong; the promise of 5 % breaks at severity 2, where "
         f"{kept.risk[2].value:.0%} of the answers are wrong."
     )

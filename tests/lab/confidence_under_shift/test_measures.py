@@ -17,6 +17,7 @@ from deepdrift.lab.confidence_under_shift.measures import (
     growth,
     keep_promise,
     overlap,
+    prediction_lines,
     promise_lines,
     simulate_calibrated,
 )
@@ -235,6 +236,13 @@ def test_answers_of_all_shifts_are_counted_without_the_clean_ones(world):
     noise = {f"noise {s}": world["clean"] for s in range(1, 6)}
     assert answers_given(world | noise, ["blur", "noise"], "s", 0.02) == (141 + 475, 15)
     assert answers_given(world, ["blur"], "s", 0.001) == (0, 0)
+
+
+def test_what_is_predicted_most_often_comes_first():
+    logits = torch.eye(4)[[3, 3, 3, 1, 1, 0, 3, 3, 3, 3]]
+    found = {"bags": Predictions(logits, torch.zeros(10).long(), {}, torch.zeros(1))}
+    lines = prediction_lines(found, ["bags"], ["coat", "boot", "shirt", "dress"], n=2)
+    assert lines.split() == ["bags", "called", "dress", "70%,", "boot", "20%"]
 
 
 # ---- explanations ----

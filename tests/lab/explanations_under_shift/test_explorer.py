@@ -5,46 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from made import CNN, VIT, MadeDrift, rungs
 
 from deepdrift.lab.bench.controls import ExplorerError
 from deepdrift.lab.bench.explorer import PAGE
 from deepdrift.lab.explanations_under_shift import tiles
-from deepdrift.lab.explanations_under_shift.drift import SEVERITIES, PairedDrift, Pairs
-from deepdrift.lab.explanations_under_shift.explanations import Explanation
 from deepdrift.lab.explanations_under_shift.explorer import MapExplorer
-from deepdrift.lab.explanations_under_shift.ruler import RANDOM, SAME, UNTRAINED, Ruler
-
-CNN, VIT = Explanation("CNN", "saliency"), Explanation("ViT", "rollout")
-N = 12
-
-
-class Made(PairedDrift):
-    """Overlaps 1 - severity / 10 (CNN) and 1 - severity / 20 (ViT), a third changed from 3 on."""
-
-    def __init__(self):
-        g = torch.Generator().manual_seed(0)
-        self.faults = ("blur", "gaussian_noise")
-        self.images = torch.rand(N, 1, 28, 28, generator=g)
-        self.shifted = {(f, s): self.images for f in self.faults for s in (0, *SEVERITIES)}
-        self._pairs = {}
-        for one, step in ((CNN, 0.1), (VIT, 0.05)):
-            for f in self.faults:
-                for s in (0, *SEVERITIES):
-                    overlap = torch.linspace(-0.01, 0.01, N).double() * bool(s) + 1 - step * s
-                    kept = torch.arange(N) % 2 == 0 if s >= 3 else torch.ones(N, dtype=torch.bool)
-                    maps = torch.rand(N, 28, 28, generator=g)
-                    self._pairs[one, f, s] = Pairs(maps, {"iou": overlap}, kept)
-
-
-def rungs(same):
-    pairs = {UNTRAINED: 0.12, RANDOM: 0.15, SAME: same}
-    overlaps = {k: torch.tensor([v, v]).double() for k, v in pairs.items()}
-    return Ruler(overlaps, {"iou": overlaps[SAME]}, 0.112)
 
 
 @pytest.fixture(scope="module")
 def app():
-    return MapExplorer(Made(), {CNN: rungs(0.2), VIT: rungs(0.4)}, severity=2)
+    return MapExplorer(MadeDrift(), {CNN: rungs(0.2), VIT: rungs(0.4)}, severity=2)
 
 
 def test_the_sentence_gives_overlap_and_way(app):
@@ -75,14 +46,14 @@ def test_questions_move_nothing_and_moves_draw(app):
 
 def test_the_image_shown_is_the_median_of_the_group(app):
     index = app._typical("CNN, saliency", "blur", 4, "prediction changed")
-    made = Made()[CNN, "blur", 4]
+    made = MadeDrift()[CNN, "blur", 4]
     assert not made.kept[index]
     chosen = made.of("changed")
     assert abs(made.alike["iou"][index] - chosen.median()) < 1e-12
 
 
 def test_only_complete_explanations_are_offered():
-    made = Made()
+    made = MadeDrift()
     del made._pairs[VIT, "blur", 3]
     assert MapExplorer(made, {CNN: rungs(0.2), VIT: rungs(0.4)})._known.keys() == {"CNN, saliency"}
     with pytest.raises(ExplorerError, match="no explanation has every fault"):

@@ -1,0 +1,61 @@
+"""Made data for explorers that need whole experiments: overlaps of maps, answers of networks."""
+
+from __future__ import annotations
+
+import torch
+
+from deepdrift.lab.confidence_under_shift.experiment import SCORES, Predictions
+from deepdrift.lab.explanations_under_shift.drift import SEVERITIES, PairedDrift, Pairs
+from deepdrift.lab.explanations_under_shift.explanations import Explanation
+from deepdrift.lab.explanations_under_shift.ruler import RANDOM, SAME, UNTRAINED, Ruler
+
+CNN, VIT = Explanation("CNN", "saliency"), Explanation("ViT", "rollout")
+N_MAPS, N_ANSWERS = 12, 120
+
+
+class MadeDrift(PairedDrift):
+    """Overlaps 1 - severity / 10 (CNN), 1 - severity / 20 (ViT); every other one changed from 3."""
+
+    def __init__(self):
+        g = torch.Generator().manual_seed(0)
+        self.faults = ("blur", "gaussian_noise")
+        self.images = torch.rand(N_MAPS, 1, 28, 28, generator=g)
+        self.shifted = {(f, s): self.images for f in self.faults for s in (0, *SEVERITIES)}
+        self._pairs = {}
+        for one, step in ((CNN, 0.1), (VIT, 0.05)):
+            for f in self.faults:
+                for s in (0, *SEVERITIES):
+                    overlap = torch.linspace(-0.01, 0.01, N_MAPS).double() * bool(s) + 1 - step * s
+                    kept = (
+                        torch.arange(N_MAPS) % 2 == 0
+                        if s >= 3
+                        else torch.ones(N_MAPS, dtype=torch.bool)
+                    )
+                    maps = torch.rand(N_MAPS, 28, 28, generator=g)
+                    self._pairs[one, f, s] = Pairs(maps, {"iou": overlap}, kept)
+
+
+def rungs(same):
+    pairs = {UNTRAINED: 0.12, RANDOM: 0.15, SAME: same}
+    overlaps = {k: torch.tensor([v, v]).double() for k, v in pairs.items()}
+    return Ruler(overlaps, {"iou": overlaps[SAME]}, 0.112)
+
+
+def answers(share_right, sure, n=N_ANSWERS):
+    """Always as sure; the first are right. By each score the right ones are the less unusual."""
+    p = torch.full((n,), sure, dtype=torch.float64)
+    wrong = torch.arange(n) >= round(share_right * n)
+    scores = {name: torch.arange(n).double() for name in SCORES}
+    logits = torch.stack([p, 1 - p], dim=1).log()
+    return Predictions(logits, wrong.long(), scores, torch.zeros(1))
+
+
+def network(shares, sure=0.9):
+    found = {f"{shift} {s}": answers(share, sure)
+             for shift, row in shares.items() for s, share in enumerate(row, start=1)}  # fmt: skip
+    return found | {"clean": answers(0.9, sure), "held": answers(0.9, sure)}
+
+
+SHARES = {"blur": [0.85, 0.7, 0.5, 0.4, 0.3], "gaussian_noise": [0.9, 0.9, 0.8, 0.2, 0.1]}
+NETWORKS = {"CNN": network(SHARES), "ViT": network({k: v[::-1] for k, v in SHARES.items()}, 0.75)}
+SHIFTS = tuple(SHARES)
