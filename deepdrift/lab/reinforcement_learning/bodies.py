@@ -85,11 +85,11 @@ class Environments:
     def __init__(self, plant: Plant, seeds: Sequence[int]) -> None:
         self.plant = plant
         self.parts = [plant.make().unwrapped for _ in seeds]
-        for env, seed in zip(self.parts, seeds, strict=True):
-            env.reset(seed=int(seed))
+        starts = [env.reset(seed=int(seed))[0] for env, seed in zip(self.parts, seeds, strict=True)]
+        self._states = np.array(starts, dtype=np.float64)
 
     def states(self) -> Array:
-        return np.stack([self.plant.read(env) for env in self.parts])
+        return self._states.copy()
 
     def push(self, pushes: Array, alive: Flags) -> None:
         for row in np.flatnonzero(alive):
@@ -101,9 +101,9 @@ class Environments:
         for row in np.flatnonzero(alive):
             env = self.parts[row]
             action = int(actions[row]) if actions.ndim == 1 else actions[row]
-            _, reward, ended[row], _, _ = env.step(action)
+            self._states[row], reward, ended[row], _, _ = env.step(action)
             rewards[row] = float(reward)
-            lost[row] = self.plant.lost(self.plant.read(env), bool(ended[row]), rewards[row])
+            lost[row] = self.plant.lost(self._states[row], bool(ended[row]), rewards[row])
         return rewards, ended, lost
 
 

@@ -279,7 +279,8 @@ class Wind(Channel):
         phases = (self.streams.uniform(2) * 19_998 - 9999).astype(int)
         for body, (wind, torque) in zip(bodies, phases.tolist(), strict=True):
             body.wind_idx, body.torque_idx = wind, torque
-            body.wind_power, body.turbulence_power = self.parameter, self.turbulence * self.parameter
+            body.wind_power = self.parameter
+            body.turbulence_power = self.turbulence * self.parameter
             body.enable_wind = True
 
     def restore(self, bodies: Sequence[Any]) -> None:

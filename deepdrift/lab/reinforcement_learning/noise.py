@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from deepdrift.errors import require
 from deepdrift.lab.reinforcement_learning.plants import Array, Plant, plant
@@ -40,9 +41,12 @@ class Streams:
     def __init__(self, seeds: Sequence[int], purpose: int) -> None:
         self._generators = [np.random.default_rng([purpose, int(seed)]) for seed in seeds]
 
-    def normal(self, width: int) -> Array:
-        """Standard normal numbers, shape (N, width)."""
-        return np.stack([g.standard_normal(width) for g in self._generators])
+    def normal(self, width: int, alive: NDArray[np.bool_] | None = None) -> Array:
+        """Standard normal numbers, shape (N, width); zeros where no episode is ``alive``."""
+        out = np.zeros((len(self._generators), width))
+        for row in range(len(out)) if alive is None else np.flatnonzero(alive).tolist():
+            out[row] = self._generators[row].standard_normal(width)
+        return out
 
     def uniform(self, width: int) -> Array:
         """Uniform numbers in [0, 1), shape (N, width)."""
@@ -76,19 +80,19 @@ class NoisyEnv(gymnasium.Wrapper, gymnasium.utils.RecordConstructorArgs):
         observation, info = self.env.reset(seed=seed, options=options)
         self._seed = self._seed + 1 if seed is None else int(seed)
         self._plant, self._sensor = Streams([self._seed], PLANT), Streams([self._seed], SENSOR)
-        return self._seen(observation), {**info, **self._truth(False, 0.0)}
+        return self._seen(observation), {**info, **self._truth(observation, False, 0.0)}
 
     def step(self, action: Any) -> Any:
         """Push, step, and read the sensors."""
         self.plant.push(self.unwrapped, self.kick * self._plant.normal(len(self.kick))[0])
         observation, reward, terminated, truncated, info = self.env.step(action)
-        info = {**info, **self._truth(terminated, reward)}
+        info = {**info, **self._truth(observation, terminated, reward)}
         return self._seen(observation), reward, terminated, truncated, info
 
     def _seen(self, observation: Array) -> Array:
         error = self.noise * self._sensor.normal(len(self.noise))[0]
         return (observation.astype(np.float64) + error).astype(np.float32)
 
-    def _truth(self, terminated: bool, reward: float) -> dict[str, Any]:
-        state = self.plant.read(self.unwrapped)
+    def _truth(self, observation: Array, terminated: bool, reward: float) -> dict[str, Any]:
+        state = observation.astype(np.float64)
         return {"state": state, "lost": self.plant.lost(state, terminated, float(reward))}

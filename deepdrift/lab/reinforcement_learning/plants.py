@@ -1,6 +1,6 @@
 """The three plants: what their numbers mean, how they are pushed, and when they have failed.
 
-A plant's *true state* is what gymnasium's environment holds. What a policy sees of it has passed
+A plant's *true state* is what gymnasium's environment returns. What a policy sees of it has passed
 sensors (:mod:`~deepdrift.lab.reinforcement_learning.noise`,
 :mod:`~deepdrift.lab.reinforcement_learning.faults`), so failure is judged here, never there.
 """
@@ -48,8 +48,6 @@ class Plant:
         None where the action is a number.
     push : callable
         (environment, pushes) -> None; adds the pushes to the velocities.
-    read : callable
-        Environment -> true state, in the order of the observation.
     lost : callable
         (true state, terminated, reward) -> bool, control is lost.
     grace : int
@@ -66,7 +64,6 @@ class Plant:
     noise: tuple[float, ...]
     n_actions: int | None
     push: Callable[[Any, Array], None] = field(repr=False)
-    read: Callable[[Any], Array] = field(repr=False)
     lost: Callable[[Array, bool, float], bool] = field(repr=False)
     grace: int = 0
 
@@ -87,37 +84,17 @@ def _push_state(env: Any, pushes: Array, places: list[int]) -> None:
 
 
 def _push_lander(env: Any, pushes: Array) -> None:
-    """Nothing on the ground: pushed legs would never come to rest."""
-    if not any(leg.ground_contact for leg in env.legs):
-        velocity, lander = env.lander.linearVelocity, env.lander
-        lander.linearVelocity = (velocity.x + float(pushes[0]), velocity.y + float(pushes[1]))
-        lander.angularVelocity = lander.angularVelocity + float(pushes[2])
+    """Nothing near the ground: a pushed lander would never come to rest.
 
-
-def _read_lander(env: Any) -> Array:
-    """What `LunarLander.step` computes as its observation, before rounding to float32."""
-    from gymnasium.envs.box2d import lunar_lander as moon
-
-    half_width = moon.VIEWPORT_W / moon.SCALE / 2
-    half_height = moon.VIEWPORT_H / moon.SCALE / 2
-    position, velocity = env.lander.position, env.lander.linearVelocity
-    return np.array(
-        [
-            (position.x - half_width) / half_width,
-            (position.y - (env.helipad_y + moon.LEG_DOWN / moon.SCALE)) / half_height,
-            velocity.x * half_width / moon.FPS,
-            velocity.y * half_height / moon.FPS,
-            env.lander.angle,
-            20.0 * env.lander.angularVelocity / moon.FPS,
-            float(env.legs[0].ground_contact),
-            float(env.legs[1].ground_contact),
-        ]
-    )
-
-
-def _read_pendulum(env: Any) -> Array:
-    angle, speed = env.state
-    return np.array([np.cos(angle), np.sin(angle), speed])
+    Height is asked too (a third of a metre), since gymnasium's contact switches sometimes miss a
+    leg that rests.
+    """
+    lander = env.lander
+    if lander.position.y - env.helipad_y < 0.93 or any(leg.ground_contact for leg in env.legs):
+        return
+    velocity = lander.linearVelocity
+    lander.linearVelocity = (velocity.x + float(pushes[0]), velocity.y + float(pushes[1]))
+    lander.angularVelocity = lander.angularVelocity + float(pushes[2])
 
 
 PLANTS: dict[str, Plant] = {
@@ -134,7 +111,6 @@ PLANTS: dict[str, Plant] = {
             noise=(0.005, 0.02, 0.002, 0.02),
             n_actions=2,
             push=lambda env, pushes: _push_state(env, pushes, [1, 3]),
-            read=lambda env: np.asarray(env.state, dtype=np.float64),
             lost=lambda state, terminated, reward: terminated,
         ),
         Plant(
@@ -149,23 +125,21 @@ PLANTS: dict[str, Plant] = {
             noise=(0.003, 0.003, 0.005, 0.005, 0.003, 0.005, 0.0, 0.0),
             n_actions=4,
             push=_push_lander,
-            read=_read_lander,
             lost=lambda state, terminated, reward: terminated and reward <= -100,
         ),
         Plant(
             name="pendulum",
             env_id="Pendulum-v1",
             n_steps=200,
-            onset=100,
+            onset=120,
             sensors=("cosine", "sine", "turning"),
             scale=(0.1, 0.1, 0.5),
             kick=(0.05,),
             noise=(0.005, 0.005, 0.02),
             n_actions=None,
             push=lambda env, pushes: _push_state(env, pushes, [1]),
-            read=_read_pendulum,
             lost=lambda state, terminated, reward: bool(state[0] < 0.5),  # 60 degrees from upright
-            grace=80,
+            grace=100,
         ),
     ]
 }  # fmt: skip

@@ -68,8 +68,8 @@ class Runs:
     def __str__(self) -> str:
         what = f"{self.fault}, severity {self.severity:g}" if self.fault else "no fault"
         return (
-            f"{len(self)} episodes of {self.plant} ({what}): mean return {self.returns.mean():.0f}, "
-            f"control lost in {int((self.lost >= 0).sum())}"
+            f"{len(self)} episodes of {self.plant} ({what}): mean return "
+            f"{self.returns.mean():.0f}, control lost in {int((self.lost >= 0).sum())}"
         )
 
     @property
@@ -162,13 +162,15 @@ def simulate(
     terminated = np.zeros(n, dtype=bool)
     width = len(place.noise)
 
-    def read(step: int) -> tuple[Array, NDArray[np.float32], NDArray[np.float32]]:
+    def read(
+        step: int, moved: NDArray[np.bool_]
+    ) -> tuple[Array, NDArray[np.float32], NDArray[np.float32]]:
         true = body.states()
-        error = noise * np.array(place.noise) * errors.normal(width)
+        error = noise * np.array(place.noise) * errors.normal(width, moved)
         clean = (true.astype(np.float32).astype(np.float64) + error).astype(np.float32)
         return true, clean, channel.sense(step, clean)
 
-    true, clean, seen = read(0)
+    true, clean, seen = read(0, alive)
     kept: list[tuple[Any, ...]] = [(true.astype(np.float32), seen)]
     moves: list[tuple[Any, ...]] = []
     for step in range(place.n_steps):
@@ -179,14 +181,15 @@ def simulate(
                 actions[taken] = backup((clean if own_sensors else seen)[taken])
         sent = channel.act(step, actions)
         channel.strike(step, body.parts)
-        body.push(noise * np.array(place.kick) * pushes.normal(len(place.kick)), alive)
+        body.push(noise * np.array(place.kick) * pushes.normal(len(place.kick), alive), alive)
         rewards, ended, failed = body.step(sent, alive)
-        moves.append((actions, rewards, alive.copy()))
-        lengths[alive] += 1
+        moved = alive
+        moves.append((actions, rewards, moved))
+        lengths[moved] += 1
         lost = np.where((lost < 0) & failed & (step >= place.grace), step, lost)
         terminated |= ended
         alive = alive & ~ended
-        true, clean, seen = read(step + 1)
+        true, clean, seen = read(step + 1, moved)
         kept.append((true.astype(np.float32), seen))
         if not alive.any():
             break

@@ -1,0 +1,213 @@
+"""A name for a fault from the direction of the residual: which sensor, actuator, world, delay?
+
+Every sensor's next reading is predicted from all present ones and the action, on clean episodes;
+what remains is counted in standard deviations. A window of residuals around the alarm gives a few
+numbers per sensor: how large, in which direction, does it repeat itself, does it follow the action
+of now or an earlier one. A linear discriminant learns the names on some severities.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from deepdrift.errors import require
+from deepdrift.lab.reinforcement_learning.faults import find_fault
+from deepdrift.lab.reinforcement_learning.plants import Array, LabError, plant
+from deepdrift.lab.reinforcement_learning.simulate import Runs
+from deepdrift.scores.innovation import StepPredictor
+
+NOT_SURE = "not sure"
+BEFORE, AFTER = 10, 20  # steps of the window before and after the alarm
+DELAYS = (0, 1, 2, 4, 8)  # whose action explains the residual?
+PER_SENSOR = (
+    "mean", "log size", "spikes", "memory", "repeats", "zeros",
+    *(f"follows action {d} ago" for d in DELAYS),
+)  # fmt: skip
+
+
+def true_names(runs: Runs) -> list[str]:
+    """What the fault of each episode should be called.
+
+    One of "sensor: angle" and the like, "all sensors", "delay", "actuator", "dynamics".
+    """
+    kind = find_fault(runs.fault).kind
+    if kind != "one sensor":
+        return [kind] * len(runs)
+    return [f"sensor: {plant(runs.plant).sensors[i]}" for i in runs.sensors]
+
+
+class Residuals:
+    """One-step predictions of every physical sensor, fitted on clean runs.
+
+    Parameters
+    ----------
+    clean : Runs
+    """
+
+    def __init__(self, clean: Runs) -> None:
+        place = plant(clean.plant)
+        self.n_sensors, self.n_actions = place.n_physical, place.n_actions
+        source, target = self._pairs(clean, np.arange(len(clean)))
+        self._idle = source[:, clean.observations.shape[2] :].mean(dim=0)
+        self._steps = [
+            StepPredictor().fit(source, target[:, [i]]) for i in range(self.n_sensors)
+        ]  # fmt: skip
+
+    def _code(self, actions: NDArray[Any]) -> Tensor:
+        given = torch.from_numpy(np.asarray(actions))
+        if self.n_actions is None:
+            return given.float()
+        return torch.nn.functional.one_hot(given.long(), self.n_actions).float()
+
+    def _pairs(self, runs: Runs, rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        parts = [self._episode(runs, int(row)) for row in rows]
+        return torch.cat([p[0] for p in parts]), torch.cat([p[1] for p in parts])
+
+    def _episode(self, runs: Runs, row: int) -> tuple[Tensor, Tensor]:
+        length = int(runs.lengths[row])
+        seen = torch.from_numpy(runs.observations[row, : length + 1])
+        return torch.cat([seen[:-1], self._code(runs.actions[row, :length])], dim=1), seen[1:]
+
+    def of(self, runs: Runs, row: int) -> tuple[Array, Array]:
+        """Residual and effect of the action, each (T, sensors), in standard deviations.
+
+        Entry t is about observation t + 1. The effect is the prediction's change against the
+        action's clean mean.
+        """
+        source, target = self._episode(runs, row)
+        width = runs.observations.shape[2]
+        idle = source.clone()
+        idle[:, width:] = self._idle
+        residual, effect = [], []
+        for i, step in enumerate(self._steps):
+            found = step.residual(source, target[:, [i]])
+            residual.append(found)
+            effect.append(step.residual(idle, target[:, [i]]) - found)
+        left, moved = (torch.cat(x, dim=1).double().numpy() for x in (residual, effect))
+        return left, moved
+
+
+def _together(a: Array, b: Array) -> Array:
+    """Uncentred correlation of two columns each, (sensors,); 0 where one is constant zero."""
+    size = np.sqrt((a**2).sum(axis=0) * (b**2).sum(axis=0))
+    return (a * b).sum(axis=0) / np.maximum(size, 1e-9)
+
+
+def features(residuals: Residuals, runs: Runs, row: int, alarm: int) -> Array:
+    """Numbers of one alarm, shape (sensors * len(PER_SENSOR),), sensor by sensor."""
+    residual, effect = residuals.of(runs, row)
+    seen = runs.observations[row, : len(residual) + 1, : residuals.n_sensors]
+    begin, end = max(alarm - 1 - BEFORE, 0), min(alarm + AFTER, len(residual))
+    e = np.clip(residual[begin:end], -50, 50)
+    size = np.sqrt((e**2).mean(axis=0))
+    per_sensor = [
+        np.abs(e.mean(axis=0)) / np.maximum(size, 1e-9),
+        np.log(size + 1e-3),
+        np.log(np.abs(e).max(axis=0) / np.maximum(size, 1e-9) + 1e-3),
+        _together(e[1:], e[:-1]) if len(e) > 1 else np.zeros(residuals.n_sensors),
+        (seen[begin + 1 : end + 1] == seen[begin:end]).mean(axis=0),
+        (seen[begin + 1 : end + 1] == 0).mean(axis=0),
+    ]
+    for delay in DELAYS:
+        earlier = np.zeros_like(e)
+        source = effect[max(begin - delay, 0) : max(end - delay, 0)]
+        earlier[len(e) - len(source) :] = source
+        per_sensor.append(_together(e, earlier))
+    return np.stack(per_sensor, axis=1).ravel()
+
+
+@dataclass(frozen=True, eq=False)
+class Namer:
+    """Rules that name a fault, or say that they are not sure.
+
+    Attributes
+    ----------
+    names : tuple of str
+    least : float
+        Probability below which the answer is "not sure".
+    """
+
+    residuals: Residuals
+    names: tuple[str, ...]
+    least: float
+    _model: Any
+
+    def probabilities(self, runs: Runs, alarms: ArrayLike) -> tuple[NDArray[np.int64], Array]:
+        """Rows with an alarm, and the chance of each name there, (rows, names)."""
+        rows, values = alarm_features(self.residuals, runs, alarms)
+        if not len(rows):
+            return rows, np.zeros((0, len(self.names)))
+        return rows, self._model.predict_proba(values)
+
+    def name(self, runs: Runs, alarms: ArrayLike) -> list[str]:
+        """The name for each episode: "" without an alarm, else one of `names` or "not sure"."""
+        rows, chances = self.probabilities(runs, alarms)
+        found = [""] * len(runs)
+        for row, chance in zip(rows.tolist(), chances, strict=True):
+            best = int(chance.argmax())
+            found[row] = self.names[best] if chance[best] >= self.least else NOT_SURE
+        return found
+
+
+def alarm_features(
+    residuals: Residuals, runs: Runs, alarms: ArrayLike
+) -> tuple[NDArray[np.int64], Array]:
+    """Rows with an alarm after the onset, and their features."""
+    alarms = np.asarray(alarms)
+    rows = np.flatnonzero((alarms >= runs.onset) & (alarms >= 1))
+    values = [features(residuals, runs, int(row), int(alarms[row])) for row in rows]
+    return rows, np.array(values)
+
+
+def learn_names(
+    residuals: Residuals, examples: list[tuple[Runs, ArrayLike]], least: float = 0.7
+) -> Namer:
+    """A linear discriminant with a shrunk covariance (Ledoit and Wolf), every name equally likely.
+
+    Parameters
+    ----------
+    residuals : Residuals
+    examples : list of (Runs, alarms)
+        Faulty runs of the severities that may be learnt from.
+    least : float
+        See `Namer`.
+    """
+    if not examples:
+        raise LabError("examples: expected faulty runs with their alarms, got none")
+    analysis = require("sklearn.discriminant_analysis", "lab").LinearDiscriminantAnalysis
+    pipeline = require("sklearn.pipeline", "lab")
+    scaler = require("sklearn.preprocessing", "lab").StandardScaler
+    values, labels = [], []
+    for runs, alarms in examples:
+        rows, found = alarm_features(residuals, runs, alarms)
+        names = true_names(runs)
+        values += [*found]
+        labels += [names[row] for row in rows]
+    names = sorted(set(labels))
+    equal = np.full(len(names), 1 / len(names))
+    model = pipeline.make_pipeline(
+        scaler(), analysis(solver="lsqr", shrinkage="auto", priors=equal)
+    )
+    model.fit(np.array(values), labels)
+    return Namer(residuals, tuple(str(x) for x in model.classes_), least, model)
+
+
+def confusion(truth: list[str], named: list[str]) -> dict[str, dict[str, int]]:
+    """True name -> given name -> count, episodes without an alarm left out.
+
+    Examples
+    --------
+    >>> confusion(["delay", "delay", "actuator"], ["delay", "not sure", ""])
+    {'delay': {'delay': 1, 'not sure': 1}}
+    """
+    pairs = [(t, n) for t, n in zip(truth, named, strict=True) if n]
+    columns = sorted({n for _, n in pairs} - {NOT_SURE}) + [NOT_SURE]
+    return {
+        t: {n: pairs.count((t, n)) for n in columns} for t in sorted({t for t, _ in pairs})
+    }  # fmt: skip

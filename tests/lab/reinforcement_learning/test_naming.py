@@ -1,0 +1,111 @@
+"""Names from residuals: by hand on made-up runs, then on the agent."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deepdrift.lab.reinforcement_learning.naming import (
+    DELAYS,
+    NOT_SURE,
+    PER_SENSOR,
+    Residuals,
+    confusion,
+    features,
+    learn_names,
+    true_names,
+)
+from deepdrift.lab.reinforcement_learning.plants import LabError
+from deepdrift.lab.reinforcement_learning.policies import load_policy
+from deepdrift.lab.reinforcement_learning.simulate import simulate
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return load_policy("cartpole")
+
+
+@pytest.fixture(scope="module")
+def residuals(policy):
+    return Residuals(simulate(policy, "cartpole", range(60)))
+
+
+def feature(values, name):
+    """One number per sensor."""
+    return values.reshape(-1, len(PER_SENSOR))[:, PER_SENSOR.index(name)]
+
+
+def test_true_names(policy):
+    runs = simulate(policy, "cartpole", range(3), "frozen sensor", 1, sensor=2)
+    assert true_names(runs) == ["sensor: angle"] * 3
+    assert true_names(replace(runs, fault="delayed actuator")) == ["delay"] * 3
+
+
+def test_clean_residuals_have_unit_size_and_mean_zero(policy, residuals):
+    runs = simulate(policy, "cartpole", range(900, 910))
+    found = np.concatenate([residuals.of(runs, row)[0] for row in range(10)])
+    np.testing.assert_allclose(found.std(axis=0), 1, atol=0.05)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=0.05)
+
+
+def test_the_action_pushes_the_cart_and_tips_the_pole(policy, residuals):
+    runs = simulate(policy, "cartpole", [900])
+    _, effect = residuals.of(runs, 0)
+    right = runs.actions[0, :500] == 1
+    assert (effect[right, 1] > 0).all() and (effect[~right, 1] < 0).all()
+    assert (effect[right, 3] < 0).all() and (effect[~right, 3] > 0).all()
+
+
+def test_a_frozen_sensor_repeats_itself_and_a_dropped_one_reads_zero(policy, residuals):
+    frozen = simulate(policy, "cartpole", [3], "frozen sensor", 5, sensor=1)
+    values = features(residuals, frozen, 0, 105)
+    assert feature(values, "repeats")[1] > 0.6 and feature(values, "repeats")[[0, 2, 3]].max() == 0
+    dropped = simulate(policy, "cartpole", [3], "dropped sensor", 5, sensor=1)
+    values = features(residuals, dropped, 0, 105)
+    assert feature(values, "zeros")[1] > 0.6 and feature(values, "zeros")[[0, 2, 3]].max() == 0
+
+
+def test_a_weak_motor_answers_against_the_action(policy, residuals):
+    """It does less than predicted: the residual is minus a part of the action's effect."""
+    runs = simulate(policy, "cartpole", range(5), "weak actuator", 4)
+    follows = np.mean(
+        [feature(features(residuals, runs, r, 130), "follows action 0 ago") for r in range(5)], 0
+    )
+    assert follows[1] < -0.5 and follows[3] < -0.5
+
+
+def test_a_delay_follows_the_action_of_then(policy, residuals):
+    runs = simulate(policy, "cartpole", range(5), "delayed actuator", 2)  # two steps
+    values = np.mean([features(residuals, runs, r, 130) for r in range(5)], axis=0)
+    at = {d: feature(values, f"follows action {d} ago")[3] for d in DELAYS}
+    assert at[2] > 0.3 and at[0] < -0.3
+
+
+def test_rules_of_some_severities_name_faults_of_others(policy, residuals):
+    faults = ("weak actuator", "delayed actuator", "pole length", "white noise")
+
+    def example(fault, severity, first):
+        runs = simulate(policy, "cartpole", range(first, first + 10), fault, severity)
+        return runs, np.full(10, 112)
+
+    namer = learn_names(residuals, [example(f, s, 0) for f in faults for s in (2, 4)], 0.5)
+    assert set(namer.names) == {"actuator", "delay", "dynamics", "all sensors"}
+    for fault in faults:
+        runs, alarms = example(fault, 3, 500)
+        named = namer.name(runs, alarms)
+        assert np.mean([a == b for a, b in zip(named, true_names(runs), strict=True)]) >= 0.8
+    careful = replace(namer, least=1.1)
+    assert set(careful.name(runs, alarms)) == {NOT_SURE}
+    assert set(namer.name(runs, np.full(10, -1))) == {""}
+
+
+def test_confusion_leaves_the_unalarmed_out():
+    found = confusion(["a", "a", "b"], ["a", "", "a"])
+    assert found == {"a": {"a": 1, NOT_SURE: 0}, "b": {"a": 1, NOT_SURE: 0}}
+
+
+def test_nothing_learnt_from_nothing(residuals):
+    with pytest.raises(LabError, match="examples"):
+        learn_names(residuals, [])
