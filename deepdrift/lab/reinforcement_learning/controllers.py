@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,12 +29,28 @@ def cart_controller(readings: Readings) -> NDArray[np.int64]:
     return (readings @ -CART_GAINS > 0).astype(np.int64)
 
 
-def lander_controller(readings: Readings) -> NDArray[np.int64]:
-    """Gymnasium's own heuristic for LunarLander."""
-    from gymnasium.envs.box2d.lunar_lander import heuristic
+def lander_controller(readings: Readings, damping: float = 0.7) -> NDArray[np.int64]:
+    """Gymnasium's heuristic for LunarLander, which sinks more slowly.
 
-    env = SimpleNamespace(unwrapped=SimpleNamespace(continuous=False))
-    return np.array([heuristic(env, row) for row in readings.tolist()], dtype=np.int64)
+    Its ``damping`` of the speed of climb is 0.5; with the noise of our plant 0.7 loses control in
+    one of 150 episodes instead of eight.
+
+    Examples
+    --------
+    Falling fast: fire the main engine (2). Tilted to the left: fire the left engine (1).
+
+    >>> falling, tilted = [0, 1, 0, -2, 0, 0, 0, 0], [0, 1, 0, 0, -0.3, 0, 0, 0]
+    >>> lander_controller(np.array([falling, tilted], np.float32)).tolist()
+    [2, 1]
+    """
+    x, height, across, climb, tilt, turning, left, right = readings.astype(np.float64).T
+    lean = np.clip(0.5 * x + across, -0.4, 0.4)
+    turn = 0.5 * (lean - tilt) - turning
+    lift = 0.5 * (0.55 * abs(x) - height) - damping * climb
+    down = (left > 0.5) | (right > 0.5)
+    turn, lift = np.where(down, 0.0, turn), np.where(down, -0.5 * climb, lift)
+    main = (lift > abs(turn)) & (lift > 0.05)
+    return np.select([main, turn < -0.05, turn > 0.05], [2, 3, 1], default=0)
 
 
 def pendulum_controller(readings: Readings) -> NDArray[np.float32]:
