@@ -11,7 +11,9 @@ from deepdrift.lab.reinforcement_learning.naming import (
     DELAYS,
     NOT_SURE,
     PER_SENSOR,
+    POOLED,
     Residuals,
+    action_profile,
     confusion,
     features,
     learn_names,
@@ -34,7 +36,8 @@ def residuals(policy):
 
 def feature(values, name):
     """One number per sensor."""
-    return values.reshape(-1, len(PER_SENSOR))[:, PER_SENSOR.index(name)]
+    per_sensor = values[: -len(POOLED)].reshape(-1, len(PER_SENSOR))
+    return per_sensor[:, PER_SENSOR.index(name)]
 
 
 def test_true_names(policy):
@@ -44,10 +47,10 @@ def test_true_names(policy):
 
 
 def test_clean_residuals_have_unit_size_and_mean_zero(policy, residuals):
-    runs = simulate(policy, "cartpole", range(900, 910))
-    found = np.concatenate([residuals.of(runs, row)[0] for row in range(10)])
+    runs = simulate(policy, "cartpole", range(900, 940))
+    found = np.concatenate([residuals.of(runs, row)[0] for row in range(40)])
     np.testing.assert_allclose(found.std(axis=0), 1, atol=0.05)
-    np.testing.assert_allclose(found.mean(axis=0), 0, atol=0.05)
+    np.testing.assert_allclose(found.mean(axis=0), 0, atol=0.1)
 
 
 def test_the_action_pushes_the_cart_and_tips_the_pole(policy, residuals):
@@ -61,26 +64,31 @@ def test_the_action_pushes_the_cart_and_tips_the_pole(policy, residuals):
 def test_a_frozen_sensor_repeats_itself_and_a_dropped_one_reads_zero(policy, residuals):
     frozen = simulate(policy, "cartpole", [3], "frozen sensor", 5, sensor=1)
     values = features(residuals, frozen, 0, 105)
-    assert feature(values, "repeats")[1] > 0.6 and feature(values, "repeats")[[0, 2, 3]].max() == 0
+    assert feature(values, "repeats")[1] > 0.45 and feature(values, "repeats")[[0, 2, 3]].max() == 0
     dropped = simulate(policy, "cartpole", [3], "dropped sensor", 5, sensor=1)
     values = features(residuals, dropped, 0, 105)
-    assert feature(values, "zeros")[1] > 0.6 and feature(values, "zeros")[[0, 2, 3]].max() == 0
+    assert feature(values, "zeros")[1] > 0.45 and feature(values, "zeros")[[0, 2, 3]].max() == 0
 
 
-def test_a_weak_motor_answers_against_the_action(policy, residuals):
-    """It does less than predicted: the residual is minus a part of the action's effect."""
-    runs = simulate(policy, "cartpole", range(5), "weak actuator", 4)
-    follows = np.mean(
-        [feature(features(residuals, runs, r, 130), "follows action 0 ago") for r in range(5)], 0
-    )
-    assert follows[1] < -0.5 and follows[3] < -0.5
+def profile(residuals, runs, row, begin=115, end=155):
+    return dict(zip(DELAYS, action_profile(*residuals.of(runs, row), begin, end), strict=True))
 
 
-def test_a_delay_follows_the_action_of_then(policy, residuals):
-    runs = simulate(policy, "cartpole", range(5), "delayed actuator", 2)  # two steps
-    values = np.mean([features(residuals, runs, r, 130) for r in range(5)], axis=0)
-    at = {d: feature(values, f"follows action {d} ago")[3] for d in DELAYS}
-    assert at[2] > 0.3 and at[0] < -0.3
+def test_a_weak_motor_misses_its_share_of_the_action(policy, residuals):
+    runs = simulate(policy, "cartpole", range(8), "weak actuator", 4)  # 70 % lost
+    found = [profile(residuals, runs, row) for row in range(8)]
+    assert np.mean([f[0] for f in found]) == pytest.approx(-0.7, abs=0.15)
+    assert abs(np.mean([f[4] for f in found])) < 0.1
+
+
+@pytest.mark.parametrize("fault", ["lag", "delayed actuator"])
+def test_a_delay_follows_the_action_of_then(policy, residuals, fault):
+    """Two steps late; a policy's log cannot tell on which side of it the delay is."""
+    runs = simulate(policy, "cartpole", range(8), fault, 2)
+    found = [profile(residuals, runs, row) for row in range(8)]
+    means = {d: np.mean([f[d] for f in found]) for d in DELAYS}
+    assert means[0] < -0.3
+    assert max(means, key=means.get) == 2 and means[2] > 0.3
 
 
 def test_rules_of_some_severities_name_faults_of_others(policy, residuals):

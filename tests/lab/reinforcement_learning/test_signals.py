@@ -50,14 +50,14 @@ def test_episodes_are_those_of_the_runs(policy):
         )
 
 
-def test_smoothing_is_the_librarys(policy, clean, signals):
-    for score, of in (("innovation", "hidden"), ("velocity", "observation")):
-        monitor = DeepDriftRL(policy, score=score, of=of, weight=WEIGHT).calibrate(episodes(clean))
-        name = f"{of} {score}"
-        assert signals.thresholds[name] == pytest.approx(monitor.threshold, rel=1e-5)
-        runs = simulate(policy, "cartpole", [700], "white noise", 3)
-        live = monitor.scores(episodes(runs)[0])
-        np.testing.assert_allclose(signals.smoothed(runs, [name])[name][0], live, rtol=1e-5)
+@pytest.mark.parametrize("of", ["hidden", "observation"])
+def test_thresholds_and_scores_are_the_librarys(policy, clean, signals, of):
+    monitor = DeepDriftRL(policy, of=of, weight=WEIGHT).calibrate(episodes(clean))
+    name = f"{of} innovation"
+    assert signals.thresholds[name] == pytest.approx(monitor.threshold, rel=1e-5)
+    runs = simulate(policy, "cartpole", [700], "white noise", 3)
+    live = monitor.scores(episodes(runs)[0])
+    np.testing.assert_allclose(signals.smoothed(runs, [name])[name][0], live, rtol=1e-5)
 
 
 def test_smoothing_keeps_the_end():
