@@ -55,6 +55,8 @@ class Residuals:
     def __init__(self, clean: Runs) -> None:
         place = plant(clean.plant)
         self.n_sensors, self.n_actions = place.n_physical, place.n_actions
+        seen = clean.observations.reshape(-1, clean.observations.shape[2])
+        self._spread = torch.from_numpy(np.nanstd(seen, axis=0)).float().clamp(min=1e-6)
         source, target = self._pairs(clean, np.arange(len(clean)))
         self._idle = source[:, clean.observations.shape[2] :].mean(dim=0)
         self._steps = [
@@ -73,7 +75,7 @@ class Residuals:
 
     def _episode(self, runs: Runs, row: int) -> tuple[Tensor, Tensor]:
         length = int(runs.lengths[row])
-        seen = torch.from_numpy(runs.observations[row, : length + 1])
+        seen = torch.from_numpy(runs.observations[row, : length + 1]) / self._spread
         return torch.cat([seen[:-1], self._code(runs.actions[row, :length])], dim=1), seen[1:]
 
     def of(self, runs: Runs, row: int) -> tuple[Array, Array]:
