@@ -28,7 +28,7 @@ PORTABLE := ATEN_CPU_CAPABILITY=default
 
 say = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help lab class test test-portable bench refresh data data-cifar
+.PHONY: help lab class test test-portable bench refresh data data-cifar data-rl
 
 help:
 	@echo 'make lab      install into $(VENV), put the notebooks into workspace/ and open the first one'
@@ -41,6 +41,7 @@ help:
 	@echo 'make refresh  run notebooks in fresh kernels, store clean outputs (NB=notebooks/NN_x.ipynb)'
 	@echo 'make data     rebuild the files in data/ (takes long: it trains 13 networks)'
 	@echo 'make data-cifar CIFAR=FOLDER  the same for CIFAR-10: four networks, and their tables'
+	@echo 'make data-rl  the same for the agents: three policies, and what became of their episodes'
 	@echo 'Another Python: make lab PYTHON=python3.12'
 
 # ---- the environment; the stamp files make a second call quick ----
@@ -135,6 +136,14 @@ data: $(VENV)/.data
 	done
 	$(VENV)/bin/python data/build/checksums.py
 	$(VENV)/bin/python data/build/build_comparison.py --jobs $(JOBS)
+	$(VENV)/bin/python data/build/checksums.py
+
+data-rl: $(VENV)/.test
+	for plant in cartpole lunarlander pendulum; do \
+		$(PY) data/build/train_policies.py --plant $$plant || exit 1; \
+	done
+	$(VENV)/bin/python data/build/checksums.py
+	$(PY) data/build/build_reinforcement.py --jobs $(JOBS)
 	$(VENV)/bin/python data/build/checksums.py
 
 # Needs the images of CIFAR-10 and CIFAR-100: data/README.md says from where.

@@ -73,7 +73,15 @@ class Plant:
         return len(self.scale)
 
     def make(self) -> Any:
-        """The environment of gymnasium, as it is."""
+        """The environment of gymnasium, as it is.
+
+        Raises
+        ------
+        MissingExtraError
+            If gymnasium is not installed, or for the lander Box2D.
+        """
+        if self.name == "lunarlander":
+            require("Box2D", "rl")
         return require("gymnasium", "rl").make(self.env_id)
 
 
