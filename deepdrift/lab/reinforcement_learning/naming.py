@@ -2,8 +2,9 @@
 
 Every sensor's next reading is predicted from all present ones and the action, on clean episodes;
 what remains is counted in standard deviations. A window of residuals around the alarm gives a few
-numbers per sensor: how large, in which direction, does it repeat itself, does it follow the action
-of now or an earlier one. A linear discriminant learns the names on some severities.
+numbers per sensor: how large, in which direction, does it follow the action of now or an earlier
+one. A linear discriminant learns the names on some severities. One rule needs no learning: a sensor
+that errs never gives the same number again and again, so one that does is broken (`stuck_sensor`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from deepdrift.scores.innovation import StepPredictor
 NOT_SURE = "not sure"
 BEFORE, AFTER = 20, 20  # steps of the window before and after the alarm
 DELAYS = (0, 1, 2, 3, 4, 6, 8, 12, 16)  # whose action explains the residual?
+FEWEST = 3  # examples of a fault that the rules may be learnt from
+AGAIN = 3
+_OF = " by "
 LARGEST = 10.0  # standard deviations; a leg that touches the ground is no direction
 PER_SENSOR = ("mean", "relative size", "spikes", "memory", "repeats", "zeros", "follows the action")
 POOLED = (
@@ -172,10 +176,19 @@ class Namer:
 
     def probabilities(self, runs: Runs, alarms: ArrayLike) -> tuple[NDArray[np.int64], Array]:
         """Rows with an alarm, and the chance of each name there, (rows, names)."""
+        alarms = np.asarray(alarms)
         rows, values = alarm_features(self.residuals, runs, alarms)
         if not len(rows):
             return rows, np.zeros((0, len(self.names)))
-        return rows, self._model.predict_proba(values)
+        chances = self._model.predict_proba(values)
+        owner = np.array([str(label).split(_OF)[0] for label in self._model.classes_])
+        chances = np.stack([chances[:, owner == x].sum(axis=1) for x in self.names], axis=1)
+        sensors = plant(runs.plant).sensors
+        for i, row in enumerate(rows.tolist()):
+            stuck = stuck_sensor(runs.observations[row], int(alarms[row]), self.residuals.n_sensors)
+            if stuck is not None and f"sensor: {sensors[stuck]}" in self.names:
+                chances[i] = np.array(self.names) == f"sensor: {sensors[stuck]}"
+        return rows, chances
 
     def name(self, runs: Runs, alarms: ArrayLike) -> list[str]:
         """The name for each episode: "" without an alarm, else one of `names` or "not sure"."""
@@ -185,6 +198,30 @@ class Namer:
             best = int(chance.argmax())
             found[row] = self.names[best] if chance[best] >= self.least else NOT_SURE
         return found
+
+
+def stuck_sensor(observations: ArrayLike, alarm: int, n_sensors: int) -> int | None:
+    """The one sensor that repeated itself ``AGAIN`` times or more around an alarm, if one did.
+
+    Parameters
+    ----------
+    observations : array, shape (T + 1, D)
+        Of one episode, NaN after its end.
+    alarm : int
+        Number of the observation that raised it.
+    n_sensors : int
+        Continuous ones, the first of the observation.
+
+    Examples
+    --------
+    >>> readings = np.array([[0.1, 0.3], [0.2, 0.3], [0.3, 0.3], [0.4, 0.3], [0.5, 0.2]])
+    >>> stuck_sensor(readings, alarm=2, n_sensors=2), stuck_sensor(readings[2:], 0, 2)
+    (1, None)
+    """
+    window = slice(max(alarm - 1 - BEFORE, 0), alarm + AFTER + 1)
+    seen = np.asarray(observations)[window, :n_sensors]
+    often = np.flatnonzero((seen[1:] == seen[:-1]).sum(axis=0) >= AGAIN)
+    return int(often[0]) if len(often) == 1 else None
 
 
 def alarm_features(
@@ -201,6 +238,10 @@ def learn_names(
     residuals: Residuals, examples: list[tuple[Runs, ArrayLike]], least: float = 0.7
 ) -> Namer:
     """A linear discriminant with a shrunk covariance (Ledoit and Wolf), every name equally likely.
+
+    A frozen and a drifting sensor look different and have one name: the discriminant tells faults
+    apart, and a name gets the sum over its faults (mixture discriminant analysis, Hastie and
+    Tibshirani 1996).
 
     Parameters
     ----------
@@ -220,14 +261,17 @@ def learn_names(
         rows, found = alarm_features(residuals, runs, alarms)
         names = true_names(runs)
         values += [*found]
-        labels += [names[row] for row in rows]
-    names = sorted(set(labels))
-    equal = np.full(len(names), 1 / len(names))
+        labels += [f"{names[row]}{_OF}{runs.fault}" for row in rows]
+    kept = [x for x in sorted(set(labels)) if labels.count(x) >= FEWEST]
+    rows = [i for i, label in enumerate(labels) if label in kept]
+    names = sorted({x.split(_OF)[0] for x in kept})
+    faults_of_name = [sum(y.split(_OF)[0] == x.split(_OF)[0] for y in kept) for x in kept]
+    priors = np.array([1 / len(names) / n for n in faults_of_name])
     model = pipeline.make_pipeline(
-        scaler(), analysis(solver="lsqr", shrinkage="auto", priors=equal)
+        scaler(), analysis(solver="lsqr", shrinkage="auto", priors=priors)
     )
-    model.fit(np.array(values), labels)
-    return Namer(residuals, tuple(str(x) for x in model.classes_), least, model)
+    model.fit(np.array(values)[rows], [labels[i] for i in rows])
+    return Namer(residuals, tuple(names), least, model)
 
 
 def confusion(truth: list[str], named: list[str]) -> dict[str, dict[str, int]]:

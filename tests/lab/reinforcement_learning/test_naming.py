@@ -17,6 +17,7 @@ from deepdrift.lab.reinforcement_learning.naming import (
     confusion,
     features,
     learn_names,
+    stuck_sensor,
     true_names,
 )
 from deepdrift.lab.reinforcement_learning.plants import LabError
@@ -117,3 +118,26 @@ def test_confusion_leaves_the_unalarmed_out():
 def test_nothing_learnt_from_nothing(residuals):
     with pytest.raises(LabError, match="examples"):
         learn_names(residuals, [])
+
+
+def test_one_stuck_sensor_is_named_without_learning():
+    readings = np.random.default_rng(0).normal(size=(60, 3))
+    assert stuck_sensor(readings, 30, 3) is None
+    readings[28:32, 1] = readings[28, 1]  # three repetitions
+    assert stuck_sensor(readings, 30, 3) == 1
+    assert stuck_sensor(readings, 30, 1) is None  # the switches do not count
+    assert stuck_sensor(readings, 59, 3) is None  # long ago
+    readings[28:32, 2] = readings[28, 2]
+    assert stuck_sensor(readings, 30, 3) is None  # two: not one sensor
+
+
+def test_faults_of_one_name_are_learnt_apart_and_added_up(policy, residuals):
+    examples = []
+    for fault in ("frozen sensor", "dropped sensor", "white noise"):
+        runs = simulate(policy, "cartpole", range(12), fault, 4, sensor=2)
+        examples.append((runs, np.full(12, 106)))
+    namer = learn_names(residuals, examples, 0.5)
+    assert namer.names == ("all sensors", "sensor: angle")
+    rows, chances = namer.probabilities(*examples[1])
+    np.testing.assert_allclose(chances.sum(axis=1), 1)
+    assert rows.tolist() == list(range(12)) and (chances.argmax(axis=1) == 1).mean() > 0.9
