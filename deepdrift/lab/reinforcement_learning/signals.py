@@ -8,7 +8,7 @@ other episode gives the threshold. "fixed 0.15" is the published rule and is not
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -71,26 +71,8 @@ Maker = Callable[[Any, list[Episode]], Score]
 
 
 def _monitor(score: str, of: str) -> Maker:
-    """A score of the library, which splits clean episodes as `fit_signals` does.
-
-    Sensors have units of their own: observations are given in standard deviations of the clean
-    ones, so that neither a ridge nor a length depends on metres and degrees.
-    """
-
-    def make(policy: Any, clean: list[Episode]) -> Score:
-        monitor = DeepDriftRL(policy, score=score, of=of)
-        if of == "hidden":
-            return monitor.calibrate(clean).scores
-        known = torch.cat([e.observations for e in _for_the_fit(clean)])
-        spread = known.std(dim=0).clamp(min=1e-6)
-
-        def scaled(episode: Episode) -> Episode:
-            return replace(episode, observations=episode.observations / spread)
-
-        monitor.calibrate([scaled(e) for e in clean])
-        return lambda episode: monitor.scores(scaled(episode))
-
-    return make
+    """A score of the library, which splits clean episodes as `fit_signals` does."""
+    return lambda policy, clean: DeepDriftRL(policy, score=score, of=of).calibrate(clean).scores
 
 
 def _for_the_fit(clean: list[Episode]) -> list[Episode]:
