@@ -8,7 +8,7 @@ other episode gives the threshold. "fixed 0.15" is the published rule and is not
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -75,6 +75,23 @@ def _monitor(score: str, of: str) -> Maker:
     return lambda policy, clean: DeepDriftRL(policy, score=score, of=of).calibrate(clean).scores
 
 
+def _observation_velocity(policy: Any, clean: list[Episode]) -> Score:
+    """Length of the change of the observation, every sensor in its clean standard deviation.
+
+    The library's raw velocity keeps the units of the observations, as published; a rival must not
+    lose because of metres and degrees.
+    """
+    known = torch.cat([e.observations for e in _for_the_fit(clean)])
+    spread = known.std(dim=0).clamp(min=1e-6)
+    monitor = DeepDriftRL(policy, score="velocity", of="observation")
+
+    def scaled(episode: Episode) -> Episode:
+        return replace(episode, observations=episode.observations / spread)
+
+    monitor.calibrate([scaled(e) for e in clean])
+    return lambda episode: monitor.scores(scaled(episode))
+
+
 def _for_the_fit(clean: list[Episode]) -> list[Episode]:
     return split_episodes(clean, 0.05, fit=True)[0]
 
@@ -125,7 +142,7 @@ SIGNALS: dict[str, Maker] = {
     "hidden innovation": _monitor("innovation", "hidden"),
     "observation innovation": _monitor("innovation", "observation"),
     "hidden velocity": _monitor("velocity", "hidden"),
-    "observation velocity": _monitor("velocity", "observation"),
+    "observation velocity": _observation_velocity,
     "hidden distance": _monitor("distance", "hidden"),
     "policy entropy": _entropy,
     "running mean and variance": _statistics,

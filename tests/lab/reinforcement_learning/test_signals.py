@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -54,19 +52,22 @@ def test_episodes_are_those_of_the_runs(policy):
 
 @pytest.mark.parametrize("of", ["hidden", "observation"])
 def test_thresholds_and_scores_are_the_librarys(policy, clean, signals, of):
-    """Observations in standard deviations of the episodes that are for the fit."""
-    spread = torch.from_numpy(clean.observations[::3].reshape(-1, 4)).std(dim=0)
-
-    def given(runs):
-        scale = spread if of == "observation" else 1.0
-        return [replace(e, observations=e.observations / scale) for e in episodes(runs)]
-
-    monitor = DeepDriftRL(policy, of=of, weight=WEIGHT).calibrate(given(clean))
+    monitor = DeepDriftRL(policy, of=of, weight=WEIGHT).calibrate(episodes(clean))
     name = f"{of} innovation"
     assert signals.thresholds[name] == pytest.approx(monitor.threshold, rel=1e-4)
     runs = simulate(policy, "cartpole", [700], "white noise", 3)
-    live = monitor.scores(given(runs)[0])
+    live = monitor.scores(episodes(runs)[0])
     np.testing.assert_allclose(signals.smoothed(runs, [name])[name][0], live, rtol=1e-4)
+
+
+def test_the_velocity_of_observations_has_no_metres(policy, clean, signals):
+    """Changes in clean standard deviations of the episodes that are for the fit, by numpy."""
+    spread = clean.observations[::3].reshape(-1, 4).std(axis=0, ddof=1)
+    runs = simulate(policy, "cartpole", [700], "white noise", 3)
+    seen = runs.observations[0, : runs.lengths[0] + 1] / spread
+    expected = np.linalg.norm(np.diff(seen, axis=0), axis=1)
+    found = signals.raw(runs, "observation velocity")[0, : len(expected)]
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_smoothing_keeps_the_end():
