@@ -126,8 +126,9 @@ class Scrubber(Explorer):
             figures.log_axis(score)
             score.text(0.5, 0.5, "after your stop", transform=score.transAxes, ha="center",
                        color=GREY)  # fmt: skip
-        for ax in (margin, score):
-            ax.set_xlim(0, max(map(len, self._episodes.values())))
+        longest = max(len(t) for t in self._episodes.values() if t.plant == trace.plant)
+        for ax in (margin, score):  # an axis that tells nothing about this episode's end
+            ax.set_xlim(0, longest)
 
 
 def _truth(trace: Trace) -> str:
@@ -140,11 +141,12 @@ def _truth(trace: Trace) -> str:
 def _who(name: str, step: int, trace: Trace) -> str:
     """What a stop at a step was worth."""
     end = trace.lost + 1 if trace.lost >= 0 else len(trace)
-    if step < 0 or step > end:
+    if step < 0 or step >= end:
         return f"{name}: no stop before the end."
     if not trace.fault or step < trace.onset:
         return f"{name}: {step}, a false alarm."
-    left = f", {end - step} steps before the loss" if trace.lost >= 0 else ", needlessly"
+    steps = "1 step" if end - step == 1 else f"{end - step} steps"
+    left = f", {steps} before the loss" if trace.lost >= 0 else ", needlessly"
     return f"{name}: {step}, delay {step - trace.onset}{left}."
 
 

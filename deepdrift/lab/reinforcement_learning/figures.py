@@ -196,6 +196,20 @@ def outcome_bars(panels: Mapping[str, Mapping[str, Outcomes]], title: str) -> No
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
 
 
+def caught(
+    tables: Mapping[str, tuple[ArrayLike, Sequence[str]]], signals: Sequence[str], title: str
+) -> None:
+    """Share of failures caught in time: plant -> (faults by signals, names of the faults)."""
+    with figures.figure(4.6) as fig:
+        axes = fig.subplots(1, len(tables), squeeze=False)[0]
+        short = [name.replace(" ", "\n", 1) for name in signals]
+        for ax, (name, (table, rows)) in zip(axes, tables.items(), strict=True):
+            figures.draw_heatmap(ax, table, rows, short, limits=(0, 1))
+            ax.set_xticks(range(len(short)), short, fontsize=8, rotation=90)
+            ax.set_title(name, fontsize=11)
+        fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
+
+
 def draw_survival(ax: Axes, curve: Survival, tint: str, most: int) -> None:
     """Share that lasts longer than so many steps, with its band."""
     n = int(np.searchsorted(curve.steps, most))  # what lies within the axes

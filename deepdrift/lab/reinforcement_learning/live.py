@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from deepdrift.evidence.calibration import conformal_threshold
+from deepdrift.lab.reinforcement_learning.faults import DEVELOPMENT
+from deepdrift.lab.reinforcement_learning.noise import NoisyEnv
 from deepdrift.lab.reinforcement_learning.plants import Array, LabError, plant
 from deepdrift.lab.reinforcement_learning.policies import load_policy
 from deepdrift.lab.reinforcement_learning.records import Record
@@ -27,7 +29,7 @@ from deepdrift.lab.reinforcement_learning.simulate import Runs, simulate
 from deepdrift.lab.reinforcement_learning.traces import TRACED, Trace, traces_of
 from deepdrift.rl.split import ONE_IN
 
-CLEAN, JUDGED, DEVELOPED = 10_000, 20_000, 30_000  # first seeds of the recorded episodes
+CLEAN, JUDGED, DEVELOPED = 10_000, 20_000, 30_000  # first seeds of recorded episodes
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,29 +73,35 @@ class Live:
         found = []
         for fault in faults:
             for severity in severities:
-                first = DEVELOPED if severity in (2, 4) else JUDGED
-                found += self.traces(fault, severity, range(first, first + n))
+                found += self.traces(fault, severity, self.seeds(severity, n))
         return found + self.traces("", 0, range(CLEAN, CLEAN + n_clean))
 
     def agreement(
-        self, record: Record, fault: str, severity: int, n: int
+        self, record: Record, faults: Sequence[str], severities: Sequence[int], n: int
     ) -> dict[str, tuple[int, int]]:
         """What was simulated again -> (episodes that are as recorded, episodes).
 
         Compared are the step of the loss of control and the first alarm of every signal.
         """
-        if record.plant != self.plant or severity not in (1, 3, 5):
-            raise LabError(
-                f"record, severity: expected those of {self.plant} and 1, 3 or 5, got "
-                f"{record.plant} and {severity!r}"
-            )
-        runs = self.runs(fault, severity, range(JUDGED, JUDGED + n))
-        row = list(record.faults).index(fault), severity - 1, slice(n)
-        same = {"loss of control": runs.lost == record.lost[row]}
-        found = self.signals.alarms(runs)
-        for k, name in enumerate(record.signals):
-            same[str(name)] = found[str(name)] == record.alarms[k][row]
-        return {name: (int(x.sum()), n) for name, x in same.items()}
+        if record.plant != self.plant:
+            raise LabError(f"record: expected that of {self.plant}, got {record.plant}")
+        same: dict[str, list[bool]] = {}
+        for fault in faults:
+            for severity in severities:
+                runs = self.runs(fault, severity, self.seeds(severity, n))
+                row = list(record.faults).index(fault), severity - 1, slice(n)
+                found = {"loss of control": runs.lost == record.lost[row]}
+                for k, alarms in self.signals.alarms(runs).items():
+                    found[k] = alarms == record.alarms[list(record.signals).index(k)][row]
+                for name, equal in found.items():
+                    same.setdefault(name, []).extend(equal.tolist())
+        return {name: (sum(x), len(x)) for name, x in same.items()}
+
+    @staticmethod
+    def seeds(severity: int, n: int) -> range:
+        """The first seeds of the recorded episodes of a severity."""
+        first = DEVELOPED if severity in DEVELOPMENT else JUDGED
+        return range(first, first + n)
 
 
 def late_thresholds(live: Live, begin: int, names: Sequence[str]) -> dict[str, float]:
@@ -154,3 +162,8 @@ def phase_table(
             row[rule] = int(((alarms >= max(first, 1)) & (alarms <= end)).sum())
         found[name] = row
     return found
+
+
+def noisy_env(name: str) -> NoisyEnv:
+    """One environment of gymnasium with the noise that is always there."""
+    return NoisyEnv(plant(name).make(), name)

@@ -46,7 +46,7 @@ def fault_table(rows: Mapping[str, Outcomes]) -> str:
 def signal_table(record: Record, signals: Sequence[str] = ()) -> str:
     """Every signal over all faults: false alarms on clean episodes, caught, benign with alarm."""
     lines = [_row("", ["clean, false alarm", "caught in time", "benign with alarm"])]
-    for name in signals or [*map(str, record.signals), "two keys"]:
+    for name in map(str, record.signals if len(signals) == 0 else signals):
         o = record.all_outcomes(name)
         clean = record.clean_outcomes(name).share("false alarm")
         lines.append(_row(name, [_cell(clean), _cell(o.caught), _cell(o.benign_alarms)]))
