@@ -23,7 +23,6 @@ from deepdrift.lab.bench.figures import (
     percent_axis,
 )
 from deepdrift.lab.reinforcement_learning.outcomes import OUTCOMES, Outcomes, Survival
-from deepdrift.lab.reinforcement_learning.records import MULTIPLES, SWEPT, Record
 from deepdrift.lab.reinforcement_learning.signals import first_above
 from deepdrift.lab.reinforcement_learning.sketches import draw_poses
 from deepdrift.lab.reinforcement_learning.traces import Trace
@@ -105,7 +104,8 @@ def episodes(traces: Sequence[Trace], signal: str, threshold: float, title: str)
                        "lost": (trace.lost + 1 if trace.lost >= 0 else -1, VERMILLION)}  # fmt: skip
             draw_moments(score, moments)
             room = trace.margin[: trace.lost + 1] if trace.lost >= 0 else trace.margin
-            margin.plot(np.maximum(room, -0.25), color=GREEN, linewidth=1.5)
+            each = np.arange(0, len(room), 4)  # every step would be a thick band
+            margin.plot(each, np.maximum(room, -0.25)[each], color=GREEN, linewidth=1.5)
             draw_moments(margin, {k: (v, c) for k, (v, c) in moments.items() if k == "lost"})
             margin.set(ylim=(-0.3, 1.05), xlabel="step")
             for ax in (score, margin):
@@ -196,20 +196,6 @@ def outcome_bars(panels: Mapping[str, Mapping[str, Outcomes]], title: str) -> No
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
 
 
-def caught(
-    tables: Mapping[str, tuple[ArrayLike, Sequence[str]]], signals: Sequence[str], title: str
-) -> None:
-    """Share of failures caught in time: plant -> (faults by signals, names of the faults)."""
-    with figures.figure(4.6) as fig:
-        axes = fig.subplots(1, len(tables), squeeze=False)[0]
-        short = [name.replace(" ", "\n", 1) for name in signals]
-        for ax, (name, (table, rows)) in zip(axes, tables.items(), strict=True):
-            figures.draw_heatmap(ax, table, rows, short, limits=(0, 1))
-            ax.set_xticks(range(len(short)), short, fontsize=8, rotation=90)
-            ax.set_title(name, fontsize=11)
-        fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
-
-
 def draw_survival(ax: Axes, curve: Survival, tint: str, most: int) -> None:
     """Share that lasts longer than so many steps, with its band."""
     n = int(np.searchsorted(curve.steps, most))  # what lies within the axes
@@ -240,39 +226,6 @@ def lead_times(cases: Mapping[str, Outcomes], title: str, most: int = 150) -> No
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
 
 
-def operating_points(record: Record, signal: str) -> list[tuple[float, float, float]]:
-    """Multiple of the threshold, share caught in time and share of benign faults with an alarm."""
-    found = []
-    for multiple in MULTIPLES:
-        parts = [record.outcomes(str(f), signal, multiple=multiple) for f in record.faults]
-        o = Outcomes.pooled(parts)
-        caught, benign = o.caught, o.benign_alarms
-        if caught is not None and benign is not None:
-            found.append((multiple, caught.value, benign.value))
-    return found
-
-
-def operating(records: Mapping[str, Record], title: str) -> None:
-    """Caught failures against benign alarms while the threshold is multiplied, a panel a plant."""
-    with figures.figure() as fig:
-        axes = fig.subplots(1, len(records), sharey=True, squeeze=False)[0]
-        for ax, (name, record) in zip(axes, records.items(), strict=True):
-            for signal in SWEPT:
-                points = np.array(operating_points(record, signal))
-                ax.plot(points[:, 2], points[:, 1], color=COLOUR[signal], marker="o", markersize=4)
-                usual = points[points[:, 0] == 1.0]
-                ax.plot(usual[:, 2], usual[:, 1], "o", color=COLOUR[signal], markersize=10)
-            ax.set(xlim=(0, 1), ylim=(0, 1.03), title=name, xlabel="survived faults with an alarm")
-            ax.title.set_fontsize(11)
-            for axis in (ax.xaxis, ax.yaxis):
-                percent_axis(axis, 5)
-        axes[0].set_ylabel("failures caught in time")
-        for k, signal in enumerate(SWEPT):
-            axes[0].text(0.97, 0.25 - 0.1 * k, signal, color=ink(COLOUR[signal]), ha="right",
-                         transform=axes[0].transAxes, **BOLD)  # fmt: skip
-        fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
-
-
 def phases(
     clean: ArrayLike, faulty: ArrayLike, thresholds: Mapping[str, tuple[float, int]], title: str
 ) -> None:
@@ -280,12 +233,12 @@ def phases(
     with figures.figure() as fig:
         ax = fig.subplots()
         for scores, tint in ((clean, GREY), (faulty, VERMILLION)):
-            values = np.log10(np.maximum(np.asarray(scores, np.float64), 1e-3))
-            steps = np.arange(1, values.shape[1] + 1)
+            values = np.log10(np.maximum(np.asarray(scores, np.float64), 1e-3))[:, ::4]
+            steps = np.arange(1, 4 * values.shape[1] + 1, 4)
             ax.fill_between(steps, *np.nanquantile(values, [0.05, 0.95], axis=0), color=tint,
                             alpha=0.25, linewidth=0)  # fmt: skip
             ax.plot(steps, np.nanmedian(values, axis=0), color=tint)
-        end = len(steps)
+        end = np.shape(clean)[1]
         for name, (threshold, begin) in thresholds.items():
             y = np.log10(threshold)
             ax.plot([begin, end], [y, y], color=INK, linestyle=DASHES, linewidth=1.4)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
 from deepdrift.lab.bench.evaluation import Estimate, proportion
 from deepdrift.lab.reinforcement_learning.naming import NOT_SURE
 from deepdrift.lab.reinforcement_learning.outcomes import Outcomes
-from deepdrift.lab.reinforcement_learning.records import Record
+from deepdrift.lab.reinforcement_learning.records import MULTIPLES, SWEPT, Record
 
 LINE = 96
+SHORT = {"actuator": "motor", "all sensors": "all", "dynamics": "world", "not sure": "unsure",
+         "position": "place", "speed across": "v side", "speed of climb": "climb",
+         "turning": "turn"}  # fmt: skip
 
 
 def _cell(estimate: Estimate | None) -> str:
@@ -53,13 +53,39 @@ def signal_table(record: Record, signals: Sequence[str] = ()) -> str:
     return "\n".join(lines)
 
 
-def caught_shares(record: Record, signals: Sequence[str]) -> NDArray[np.float64]:
-    """Share of failures caught in time, faults by signals; NaN where none failed."""
-    shares = []
-    for fault in record.faults:
-        found = [record.outcomes(str(fault), signal).caught for signal in signals]
-        shares.append([np.nan if e is None else e.value for e in found])
-    return np.array(shares)
+def caught_table(record: Record, signals: Sequence[str]) -> str:
+    """Percent of failures caught in time, faults by signals; a dash where none failed."""
+    heads = [name.split() for name in signals]
+    first = [words[0] for words in heads]
+    second = [" ".join(words[1:2]) for words in heads]
+    lines = [f"{'':<17}" + "".join(f"{x:>13}" for x in row) for row in (first, second)]
+    for fault in map(str, record.faults):
+        found = [record.outcomes(fault, signal).caught for signal in signals]
+        cells = ["-" if e is None else f"{e.value:.0%}" for e in found]
+        lines.append(f"{fault:<17}" + "".join(f"{x:>13}" for x in cells))
+    return "\n".join(lines)
+
+
+def operating_points(record: Record, signal: str) -> list[tuple[float, float, float]]:
+    """Multiple of the threshold, share caught in time and share of benign faults with an alarm."""
+    found = []
+    for multiple in MULTIPLES:
+        parts = [record.outcomes(str(f), signal, multiple=multiple) for f in record.faults]
+        o = Outcomes.pooled(parts)
+        caught, benign = o.caught, o.benign_alarms
+        if caught is not None and benign is not None:
+            found.append((multiple, caught.value, benign.value))
+    return found
+
+
+def line_table(record: Record, multiples: Sequence[float] = (0.7, 1.0, 2.0, 5.0)) -> str:
+    """Caught failures and benign alarms in percent while the line is multiplied."""
+    heads = [f"line x {m:g}" for m in multiples]
+    lines = [f"{record.plant:<25}" + "".join(f"{x:>14}" for x in heads)]
+    for signal in SWEPT:
+        points = {m: f"{a:.0%} / {b:.0%}" for m, a, b in operating_points(record, signal)}
+        lines.append(f"{signal:<25}" + "".join(f"{points.get(m, '-'):>14}" for m in multiples))
+    return "\n".join(lines)
 
 
 def lead_lines(rows: Mapping[str, Outcomes], steps: int = 5) -> str:
@@ -86,16 +112,21 @@ def right_names(table: Mapping[str, Mapping[str, int]], *, sure: bool = False) -
     return proportion(right, n)
 
 
-def name_shares(
-    table: Mapping[str, Mapping[str, int]],
-) -> tuple[NDArray[np.float64], list[str], list[str]]:
-    """Rows of a confusion table as shares, with the names of rows and columns, no blanks first.
+def name_table(table: Mapping[str, Mapping[str, int]]) -> str:
+    """A confusion table in percent of its rows; sensors by their own names, columns by `SHORT`.
 
-    All sensors of a kind keep their own name; columns that nobody was given are left out.
+    Examples
+    --------
+    >>> print(name_table({"sensor: tilt": {"sensor: tilt": 3, "not sure": 1}}))
+                            tilt unsure
+    tilt (4)                  75     25
     """
     columns = [c for c in next(iter(table.values())) if any(row[c] for row in table.values())]
-    counts = np.array([[row[c] for c in columns] for row in table.values()], dtype=np.float64)
-    short = [name.removeprefix("sensor: ") for name in columns]
-    rows = [f"{name.removeprefix('sensor: ')} ({int(n)})" for name, n in
-            zip(table, counts.sum(axis=1), strict=True)]  # fmt: skip
-    return counts / counts.sum(axis=1, keepdims=True), rows, short
+    names = [c.removeprefix("sensor: ") for c in columns]
+    lines = [f"{'':<21}" + "".join(f"{SHORT.get(c, c):>7}" for c in names)]
+    for name, row in table.items():
+        n = sum(row.values())
+        cells = [f"{100 * row[c] / n:.0f}" if row[c] else "." for c in columns]
+        label = f"{name.removeprefix('sensor: ')} ({n})"
+        lines.append(f"{label:<21}" + "".join(f"{c:>7}" for c in cells))
+    return "\n".join(lines)
