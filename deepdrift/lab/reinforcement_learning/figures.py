@@ -86,7 +86,10 @@ def _steps(trace: Trace, n: int) -> list[int]:
 
 
 def episodes(traces: Sequence[Trace], signal: str, threshold: float, title: str) -> None:
-    """Episodes beside each other: poses, the signal over its threshold, and the true margin."""
+    """Episodes beside each other: poses, the signal over its threshold, and the true margin.
+
+    The curves are drawn up to the end of the shortest episode.
+    """
     with figures.figure(4.4) as fig:
         grid = fig.subplots(3, len(traces), gridspec_kw={"height_ratios": [1.2, 1.1, 0.9]},
                             squeeze=False)  # fmt: skip
@@ -109,7 +112,7 @@ def episodes(traces: Sequence[Trace], signal: str, threshold: float, title: str)
             draw_moments(margin, {k: (v, c) for k, (v, c) in moments.items() if k == "lost"})
             margin.set(ylim=(-0.3, 1.05), xlabel="step")
             for ax in (score, margin):
-                ax.set_xlim(0, max(map(len, traces)) * 1.02)
+                ax.set_xlim(0, min(map(len, traces)) + 30)
         grid[1][0].set_ylabel("score / line")
         grid[2][0].set_ylabel("true margin")
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
