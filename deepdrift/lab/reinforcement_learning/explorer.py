@@ -190,11 +190,15 @@ class AlarmExplorer(Explorer):
         Of one plant, the same number of every fault and severity, and clean ones.
     thresholds : mapping of str to float
         Of the signals in `traces.TRACED`.
+    fault : str
+        Where the controls start; the first one by default.
     """
 
     _panels = (1.35, 1.0)
 
-    def __init__(self, traces: Sequence[Trace], thresholds: Mapping[str, float]) -> None:
+    def __init__(
+        self, traces: Sequence[Trace], thresholds: Mapping[str, float], fault: str = ""
+    ) -> None:
         by: dict[tuple[str, int], list[Trace]] = {}
         for trace in traces:
             by.setdefault((trace.fault, trace.severity if trace.fault else 0), []).append(trace)
@@ -212,9 +216,13 @@ class AlarmExplorer(Explorer):
         self._judge = lru_cache(maxsize=32)(self._run)
         fewest = min(len(v) for (f, _), v in by.items() if f)
         low, high = severities[0], severities[-1]
+        choice = choice_control("fault", faults)
+        if fault and fault not in faults:
+            raise ExplorerError(f"fault: expected one of {', '.join(faults)}, got {fault!r}")
+        choice[0].value = fault or faults[0]
         self._start(
             {
-                "fault": choice_control("fault", faults),
+                "fault": choice,
                 "signal": choice_control("signal", TRACED),
                 "severity": number_control("severity", high, low, high, 1),
                 "line": number_control("line x", 1.0, 0.5, 5.0, 0.1),

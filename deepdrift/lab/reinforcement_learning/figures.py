@@ -90,12 +90,12 @@ def episodes(traces: Sequence[Trace], signal: str, threshold: float, title: str)
 
     The curves are drawn up to the end of the shortest episode.
     """
-    with figures.figure(4.4) as fig:
-        grid = fig.subplots(3, len(traces), gridspec_kw={"height_ratios": [1.2, 1.1, 0.9]},
+    with figures.figure(3.8) as fig:
+        grid = fig.subplots(3, len(traces), gridspec_kw={"height_ratios": [1.2, 1.2, 0.8]},
                             squeeze=False)  # fmt: skip
         for column, trace in zip(grid.T, traces, strict=True):
             poses, score, margin = column
-            steps = _steps(trace, 6)
+            steps = _steps(trace, 5)
             late = [trace.fault and step >= trace.onset for step in steps]
             tints = [ORANGE if x else INK for x in late]
             draw_poses(poses, trace.plant, trace.states, steps, tints)
@@ -107,7 +107,7 @@ def episodes(traces: Sequence[Trace], signal: str, threshold: float, title: str)
                        "lost": (trace.lost + 1 if trace.lost >= 0 else -1, VERMILLION)}  # fmt: skip
             draw_moments(score, moments)
             room = trace.margin[: trace.lost + 1] if trace.lost >= 0 else trace.margin
-            each = np.arange(0, len(room), 4)  # every step would be a thick band
+            each = np.arange((len(room) - 1) % 5, len(room), 5)  # every step would be a thick band
             margin.plot(each, np.maximum(room, -0.25)[each], color=GREEN, linewidth=1.5)
             draw_moments(margin, {k: (v, c) for k, (v, c) in moments.items() if k == "lost"})
             margin.set(ylim=(-0.3, 1.05), xlabel="step")
@@ -142,7 +142,7 @@ def maxima(by_signal: Mapping[str, tuple[ArrayLike, float]], fixed: float, title
         axes = fig.subplots(1, len(by_signal), squeeze=False)[0]
         for ax, (signal, (values, threshold)) in zip(axes, by_signal.items(), strict=True):
             logs = np.log10(np.asarray(values, np.float64))
-            ax.hist(logs, bins=40, color=COLOUR[signal], alpha=0.8)
+            ax.hist(logs, bins=30, color=COLOUR[signal], alpha=0.8)
             figures.draw_threshold(ax, np.log10(threshold), f"line {threshold:.3g}")
             if signal == "hidden velocity":
                 figures.draw_threshold(ax, np.log10(fixed), f"fixed {fixed:g}")
@@ -187,7 +187,7 @@ def draw_two_outcomes(ax: Axes, rows: Mapping[str, Outcomes]) -> None:
 
 def outcome_bars(panels: Mapping[str, Mapping[str, Outcomes]], title: str) -> None:
     """`draw_outcomes` for every plant, with what the colours mean below."""
-    with figures.figure(4.3) as fig:
+    with figures.figure(3.9) as fig:
         axes = fig.subplots(1, len(panels), squeeze=False)[0]
         for ax, (name, rows) in zip(axes, panels.items(), strict=True):
             draw_outcomes(ax, rows)
@@ -236,8 +236,8 @@ def phases(
     with figures.figure() as fig:
         ax = fig.subplots()
         for scores, tint in ((clean, GREY), (faulty, VERMILLION)):
-            values = np.log10(np.maximum(np.asarray(scores, np.float64), 1e-3))[:, ::4]
-            steps = np.arange(1, 4 * values.shape[1] + 1, 4)
+            values = np.log10(np.maximum(np.asarray(scores, np.float64), 1e-3))[:, ::8]
+            steps = np.arange(1, 8 * values.shape[1] + 1, 8)
             ax.fill_between(steps, *np.nanquantile(values, [0.05, 0.95], axis=0), color=tint,
                             alpha=0.25, linewidth=0)  # fmt: skip
             ax.plot(steps, np.nanmedian(values, axis=0), color=tint)
