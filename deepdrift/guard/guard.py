@@ -1,0 +1,312 @@
+"""A guard beside a language model: is this answer doubtful, and may that question be asked here?"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from torch import nn
+
+from deepdrift.guard.checks import GuardError
+from deepdrift.guard.decoder import Decoder
+from deepdrift.guard.diagnosis import GuardDiagnosis, diagnose
+from deepdrift.guard.doubt import Doubt
+from deepdrift.guard.familiar import Sketch
+from deepdrift.guard.generating import (
+    GuardProcessor,
+    GuardStopping,
+    Watch,
+    check_generation,
+    model_ends,
+)
+from deepdrift.guard.loop import HandLoop
+from deepdrift.guard.normal import Normal
+from deepdrift.guard.pairs import Pairs, as_correct, as_trace
+from deepdrift.guard.reading import prompts_and_answers, read
+from deepdrift.guard.run import Run
+from deepdrift.guard.trace import GuardTrace, freeze
+from deepdrift.guard.wrong import Method
+from deepdrift.states.forward import Quiet
+
+
+class DeepDriftGuard:
+    """Doubt and unfamiliarity for the answers of a causal language model.
+
+    Doubt is the negative log-likelihood of the whole answer against a threshold that at most
+    ``alpha`` of right answers exceed. Unfamiliarity is innovation over depth at the last token of
+    the prompt: where a prompt does not look like those of the calibration inside the network, the
+    threshold promises nothing and the doubt says so. Four roads give one `GuardTrace`: `read` for
+    text that exists; calling the guard in a loop of your own; ``generate`` with
+    `stopping_criteria` or `logits_processor`; `watch` around a loop that somebody else runs.
+
+    The model is never changed: not its mode, its answers or the random numbers it draws.
+
+    Parameters
+    ----------
+    model : nn.Module
+        A decoder: token ids to logits ``(B, T, V)``. Of transformers, or your own.
+    layers : sequence of str, optional
+        Layers to watch. Default: its blocks, found by structure.
+    rank : int
+        Numbers kept of each layer's state for the unfamiliarity, 1 to 256.
+    alpha : float
+        Share of right answers, of normal prompts and of normal tokens that may be flagged.
+    template_of : callable, optional
+        Names the template of a prompt, given as a list of token ids.
+
+    Raises
+    ------
+    GuardError, LayerNotFoundError
+        For encoder-decoders, and models or names without blocks.
+
+    Examples
+    --------
+    >>> class Tiny(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.embed = nn.Embedding(5, 4)
+    ...         self.blocks = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+    ...         self.head = nn.Linear(4, 5)
+    ...     def forward(self, ids):
+    ...         x = self.embed(ids)
+    ...         for block in self.blocks:
+    ...             x = block(x)
+    ...         return 0 * self.head(x)  # knows nothing: each of five tokens is as likely
+    >>> guard = DeepDriftGuard(Tiny())
+    >>> guard.layers
+    ('blocks.0', 'blocks.1')
+    >>> trace = guard.read([1, 2], [3, 4, 0])
+    >>> round(trace.nll.item(), 4)  # 3 log 5
+    4.8283
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Sequence[str] | None = None,
+        *,
+        rank: int = 32,
+        alpha: float = 0.05,
+        template_of: Callable[[list[int]], Hashable] | None = None,
+    ) -> None:
+        if not isinstance(alpha, float) or not 0 < alpha < 1:
+            raise GuardError(f"alpha: expected a share between 0 and 1, got {alpha!r}")
+        self.alpha, self.template_of = alpha, template_of
+        self._decoder = Decoder(model, layers)
+        self._sketch, self._quiet = Sketch(rank), Quiet(self._decoder.network)
+        self._normal = Normal(alpha)
+        self._loop: HandLoop | None = None
+        self._run: Run | None = None  # of the newest road
+        self._roads: weakref.WeakSet = weakref.WeakSet()
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Watched layers, in order."""
+        return self._decoder.layers
+
+    # ---- roads ----
+
+    def read(
+        self, prompt_ids: Any, answer_ids: Any = None, attention_mask: Any = None
+    ) -> GuardTrace:
+        """The trace of answers that exist already, in one forward.
+
+        Parameters
+        ----------
+        prompt_ids, answer_ids : Tensor (B, T), or lists of token ids, of any lengths
+            A flat list is one row. Of a tensor of answers counts what stands before the first end
+            token or the padding behind, as ``generate`` returns them; negative ids count as none.
+            Without answers the trace holds the prompts alone.
+        attention_mask : Tensor, shape (B, P) or (B, P + T), optional
+            1 where a token of the prompt, or of prompt and answer, stands.
+
+        Raises
+        ------
+        GuardError
+            For empty prompts, ids outside of the vocabulary, and sequences beyond the context.
+        """
+        ends = model_ends(self._decoder.network)
+        rows = prompts_and_answers(prompt_ids, answer_ids, attention_mask, self._decoder, ends)
+        return self._normal.judge(read(self._decoder, self._sketch, self._quiet, *rows))
+
+    def __call__(self, token: Any, attention_mask: Any = None) -> GuardDiagnosis:
+        """One step of a loop: the prompt first, then one token of each row at a time.
+
+        Parameters
+        ----------
+        token : int, Tensor (B,) or (B, 1); at first the prompt as in `read`
+        attention_mask : Tensor, shape (B, P), optional
+            Of the prompt.
+
+        Returns
+        -------
+        GuardDiagnosis
+            ``next_logits`` holds what the model says next.
+
+        Raises
+        ------
+        GuardError
+            For models without a cache, and tokens that do not fit. After an error the answer is
+            lost; `reset` begins a new one.
+        """
+        if self._loop is None:
+            loop = HandLoop(self._decoder, self._new_run(), self._quiet)
+            loop.start(token, attention_mask)
+            self._loop = loop
+        else:
+            self._loop.step(token)
+        run = self._loop.run
+        return diagnose(run, self._normal, self._names(run.prompts, None))
+
+    def reset(self) -> None:
+        """Begin a new answer at the next call; the trace of the last one stays."""
+        self._loop = None
+
+    def stopping_criteria(self) -> GuardStopping:
+        """For ``model.generate(..., stopping_criteria=[guard.stopping_criteria()])``.
+
+        It stops nothing. Hooks are on until it is closed or freed; the trace is `trace`, its own
+        or the guard's.
+        """
+        return self._road(GuardStopping, self._new_run(generating=True))
+
+    def logits_processor(self) -> GuardProcessor:
+        """For ``model.generate(..., logits_processor=[...])``; scores stay as they are.
+
+        No processor sees the last token: ``processor.complete(sequences)`` adds it.
+        """
+        return self._road(GuardProcessor, self._new_run(generating=True))
+
+    def watch(self) -> Watch:
+        """Listen to a loop that you run: ``with guard.watch() as run:``, then ``run.trace``.
+
+        The first pass is the prompt. A token that was chosen and not given to the model is added
+        with ``run.complete(sequences)``.
+        """
+        return self._road(Watch, self._new_run(generating=True, restarts=False))
+
+    def _road(self, kind: type, run: Run) -> Any:
+        road = kind(self._decoder, run, self._finished)
+        self._roads.add(road)
+        return road
+
+    def _new_run(self, generating: bool = False, restarts: bool = True) -> Run:
+        network = self._decoder.network
+        inspect = (lambda: check_generation(network)) if generating else None
+        ends = model_ends(network)
+        self._run = Run(self._decoder, self._sketch, ends, inspect, generating and restarts)
+        return self._run
+
+    def _finished(self, run: Run) -> GuardTrace:
+        return self._normal.judge(freeze(run.trace()))
+
+    @property
+    def trace(self) -> GuardTrace:
+        """The trace of the newest live road."""
+        if self._run is None:
+            raise GuardError("trace: no road was taken yet; read returns its trace")
+        return self._finished(self._run)
+
+    def close(self) -> None:
+        """Remove the hooks of every live road; what was learnt and traced stays."""
+        for road in list(self._roads):
+            road.close()
+
+    def __enter__(self) -> DeepDriftGuard:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # ---- learning ----
+
+    def fit(
+        self,
+        pairs: Pairs | GuardTrace,
+        templates: Sequence[Hashable] | None = None,
+        *,
+        batch_size: int = 8,
+    ) -> DeepDriftGuard:
+        """Learn what right answers look like inside the model.
+
+        Parameters
+        ----------
+        pairs : list of (prompt ids, answer ids), or a GuardTrace
+            Normal and right; some 50 or more.
+        templates : sequence, optional
+            Names of the prompts' templates, each learnt by itself. Default: one for all, or what
+            ``template_of`` says.
+        """
+        trace = as_trace(pairs, self.read, batch_size)
+        self._normal.fit(trace, self._names(trace.prompts, templates))
+        return self
+
+    def calibrate(
+        self,
+        pairs: Pairs | GuardTrace,
+        correct: Any = None,
+        templates: Sequence[Hashable] | None = None,
+        *,
+        method: Method = "platt",
+        confidence: float = 0.9,
+        batch_size: int = 8,
+    ) -> DeepDriftGuard:
+        """Take thresholds from answers that were not fitted.
+
+        Parameters
+        ----------
+        pairs : list of (prompt ids, answer ids), or a GuardTrace
+            Without ``correct`` all are right, 1 / alpha - 1 or more in each template: of new right
+            answers at most ``alpha`` exceed the threshold, on average over calibrations. The
+            prompts calibrate the unfamiliarity in the same way.
+        correct : sequence of bool, optional
+            With right and wrong answers `doubt` states a probability of being wrong too.
+        templates : sequence, optional
+            As in `fit`.
+        method : {"platt", "isotonic"}
+            The curve of that probability: logistic, or rising steps for hundreds of answers.
+        confidence : float
+            Of the band around it.
+        """
+        trace = as_trace(pairs, self.read, batch_size)
+        right = None if correct is None else as_correct(correct, len(trace))
+        names = self._names(trace.prompts, templates)
+        self._normal.calibrate(trace, names, right, method, confidence)
+        return self
+
+    def doubt(self, trace: GuardTrace, template: Any = None, score: str = "nll") -> Doubt:
+        """Both lamps for the answers of a trace.
+
+        Parameters
+        ----------
+        trace : GuardTrace
+            From any road.
+        template : hashable, or list of them
+            Of all rows, or of each. Default: what ``template_of`` says, or the only one there is.
+        score : str
+            See `deepdrift.guard.scores.answer_score`.
+
+        Raises
+        ------
+        NotFittedError
+            Before `calibrate`.
+        """
+        names = template if isinstance(template, list) else None
+        if names is None and template is not None:
+            names = [template] * len(trace)
+        trace = self._normal.judge(trace)
+        return self._normal.doubt(trace, self._names(trace.prompts, names), score)
+
+    def _names(
+        self, prompts: Sequence[Sequence[int]], names: Sequence[Hashable] | None
+    ) -> list[Hashable]:
+        if names is None:
+            of = self.template_of
+            return [None if of is None else of(list(prompt)) for prompt in prompts]
+        if isinstance(names, str) or len(names) != len(prompts):
+            raise GuardError(
+                f"templates: expected one name for each of {len(prompts)} answers, got "
+                f"{names if isinstance(names, str) else len(names)!r}"
+            )
+        return list(names)
