@@ -152,7 +152,7 @@ class Decoder:
     def output(self, result: Any) -> tuple[Tensor, Any]:
         """Logits ``(B, T, V)`` and the cache, or None, of what a call returned."""
         logits = getattr(result, "logits", None)
-        cache = next((c for c in (getattr(result, k, None) for k in CACHES) if c is not None), None)
+        cache = getattr(result, self.cache_name, None) if self.cache_name else None
         if logits is None:
             parts = result if isinstance(result, tuple | list) else (result,)
             logits = parts[0] if parts else None

@@ -77,33 +77,53 @@ class GuardDiagnosis:
 def diagnose(run: Run, normal: Normal, names: Sequence[Hashable]) -> GuardDiagnosis:
     """What is said of the newest token of a run, or of its prompt; names are of templates."""
     n, templates = len(names), [normal.template(name) for name in names]
-    alive = torch.ones(n, dtype=torch.bool, device="cpu")
-    nll = torch.zeros(n, dtype=torch.float64, device="cpu")
+    alive, spent = [True] * n, [0.0] * n
     if run.settled:
-        newest = run.settled[-1]
-        tokens = torch.stack([step.token for step in run.settled], dim=1).cpu()
-        spent = torch.stack([step.log_prob for step in run.settled], dim=1).cpu().double()
-        mask = answer_mask(tokens, *run.ends)
-        nll, alive = -torch.where(mask, spent, 0.0).sum(dim=1), mask[:, -1]
+        newest, sketch = run.settled[-1], run.settled[-1].sketch.cpu()
         token, log_prob, entropy = newest.token.cpu(), newest.log_prob.cpu(), newest.entropy.cpu()
-        sketch = newest.sketch.cpu()
-        p = normal.token_p_values(sketch)
+        tokens = torch.stack([step.token for step in run.settled], dim=1).cpu()
+        mask = answer_mask(tokens, *run.ends)
+        log_probs = torch.stack([step.log_prob for step in run.settled], dim=1).cpu().double()
+        spent, alive = (
+            (-torch.where(mask, log_probs, 0.0).sum(dim=1)).tolist(),
+            mask[:, -1].tolist(),
+        )
+        p = normal.token_p_values(sketch).tolist()
     else:
+        sketch = run.prompt_sketch.cpu()
         token, log_prob = None, torch.full((n,), torch.nan, device="cpu")
-        entropy, sketch = log_prob, run.prompt_sketch.cpu()
-        p = torch.full((n,), torch.nan, dtype=torch.float64, device="cpu")
-        for i, template in enumerate(templates):
-            if template is not None:
-                p[i] = template.p_values(sketch[i : i + 1])[0]
+        entropy = log_prob
+        both = zip(templates, sketch, strict=True)
+        p = [math.nan if t is None else float(t.p_values(row[None])[0]) for t, row in both]
     logits = run.logits.cpu()
-    broken = ~sketch.isfinite().flatten(1).all(dim=1) | logits.isnan().any(dim=1)
-    broken |= log_prob.isnan() if run.settled else False
-    state = torch.where(p <= normal.alpha, ALERT, NORMAL)
-    state = torch.where(p.isnan(), STARTING, state)
-    state = torch.where(alive, torch.where(broken, INVALID, state), STARTING)
+    sound = sketch.isfinite().flatten(1).all(dim=1) & run.sound.cpu()
+    if run.settled:
+        sound &= ~log_prob.isnan()
+    state = [_verdict(*row, normal.alpha) for row in zip(alive, sound.tolist(), p, strict=True)]
     limits = [math.inf if t is None else t.threshold("nll") for t in templates]
-    doubtful = nll > torch.tensor(limits, dtype=torch.float64, device="cpu")
-    p = torch.where(alive, p, torch.nan)
     return GuardDiagnosis(
-        len(run.settled), token, log_prob, entropy, nll, p, state, doubtful, logits
+        len(run.settled),
+        token,
+        log_prob,
+        entropy,
+        torch.tensor(spent, dtype=torch.float64, device="cpu"),
+        torch.tensor(
+            [x if a else math.nan for x, a in zip(p, alive, strict=True)],
+            dtype=torch.float64,
+            device="cpu",
+        ),
+        torch.tensor(state, device="cpu"),
+        torch.tensor([x > limit for x, limit in zip(spent, limits, strict=True)], device="cpu"),
+        logits,
     )
+
+
+def _verdict(alive: bool, sound: bool, p: float, alpha: float) -> int:
+    """State of one row; a row that stopped has none."""
+    if not alive:
+        return STARTING
+    if not sound:
+        return INVALID
+    if math.isnan(p):
+        return STARTING
+    return ALERT if p <= alpha else NORMAL

@@ -176,6 +176,13 @@ class Run:
         """Whether the newest position has been computed and its token is not known yet."""
         return self._pending is not None
 
+    @property
+    def sound(self) -> Tensor:
+        """Whether the newest logits ``(B,)`` are numbers: an entropy of NaN says they are not."""
+        if self._pending is None:
+            raise GuardError("trace: the last token has not been given to the model")
+        return ~self._pending.entropy.isnan()
+
     def settle(self, token: Tensor) -> None:
         """The token ``(B,)`` that was chosen after the newest position."""
         at = self._pending
@@ -259,10 +266,11 @@ def blank_trace(
 
 def _at(states: list[Tensor], position: int) -> Tensor | list[Tensor]:
     """States of all layers at one position: ``(L, B, D)``, or a list where widths differ."""
-    taken = [state[:, position] for state in states]
-    if len({state.shape[1] for state in taken}) == 1:
-        return torch.stack(taken).float()
-    return [state.float() for state in taken]
+    if len({state.shape[2] for state in states}) > 1:
+        return [state[:, position].float() for state in states]
+    if states[0].shape[1] == 1:  # a pass of one token: nothing to pick out
+        return torch.stack(states)[:, :, 0].float()
+    return torch.stack([state[:, position] for state in states]).float()
 
 
 def _lengths(now: Any, before: Any) -> Tensor:
