@@ -52,17 +52,14 @@ def as_rows(ids: Any, name: str, mask: Any = None) -> Rows:
     else:
         rows = _lists(ids, name)
     if mask is None:
-        return [[t for t in row if t >= 0] for row in rows]
+        return [[t for t in row if t >= 0] for row in rows] if isinstance(ids, Tensor) else rows
     keep = _lists(mask.tolist() if isinstance(mask, Tensor) else mask, "attention_mask")
     if [len(row) for row in keep] != [len(row) for row in rows]:
         raise GuardError(
             f"attention_mask: expected one entry per token of {name}, rows of "
             f"{[len(row) for row in rows]}, got rows of {[len(row) for row in keep]}"
         )
-    return [
-        [t for t, k in zip(*both, strict=True) if k and t >= 0]
-        for both in zip(rows, keep, strict=True)
-    ]
+    return [[t for t, k in zip(*both, strict=True) if k] for both in zip(rows, keep, strict=True)]
 
 
 def _lists(ids: Any, name: str) -> list[list[int]]:

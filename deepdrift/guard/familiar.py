@@ -44,7 +44,7 @@ class Sketch:
         if isinstance(states, Tensor):  # (L, N, D)
             n_layers, n, width = states.shape
             flat = self._project(states.reshape(n_layers * n, width).float())
-            return flat.reshape(n_layers, n, -1).transpose(0, 1)
+            return flat.reshape(n_layers, n, flat.shape[1]).transpose(0, 1)
         if len({state.shape[1] for state in states}) == 1:
             return self(torch.stack(list(states)))
         parts = [self._project(state.float()) for state in states]

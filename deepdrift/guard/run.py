@@ -148,7 +148,8 @@ class Run:
         if logits.shape[1] < length - start:
             raise GuardError(
                 f"logits: {length - start} tokens came in one pass and logits of the last "
-                f"{logits.shape[1]} were made; give one token a pass, or logits_to_keep=0"
+                f"{logits.shape[1]} were made; give one token a pass, logits_to_keep=0, or, in "
+                "generate, no prefill_chunk_size"
             )
         for j in range(start, length):
             self._arrived(ids[:, j])
