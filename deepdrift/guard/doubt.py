@@ -21,6 +21,7 @@ from deepdrift.guard.scores import answer_score
 from deepdrift.guard.trace import INVALID, GuardTrace
 from deepdrift.guard.wrong import Method, WrongCurve
 
+BEYOND = 2.0
 UNCHECKED = "prompts not checked: call fit(pairs) first"
 
 
@@ -140,12 +141,20 @@ class Template:
         return conformal_p_values(self._prompts, self.familiar.score(sketches))
 
     def strangest(self, trace: GuardTrace) -> list[str]:
-        """For each prompt the layer that follows least from the one before."""
+        """For each prompt the first layer that does not follow from the one before.
+
+        A faulty layer makes all that come after it unusual too, and the last ones most of all: so
+        the first counts whose squared innovation is beyond `BEYOND` times the largest of the
+        calibration; where there is none, the one that is farthest beyond its mean.
+        """
         if self.familiar is None:
             return [""] * len(trace)
-        normal = self.familiar.squared(self.trace.prompt_sketch).mean(dim=0)
-        ratio = self.familiar.squared(trace.prompt_sketch) / normal.clamp(min=1e-12)
-        return [trace.layers[1 + i] for i in ratio.nan_to_num(torch.inf).argmax(dim=1).tolist()]
+        normal = self.familiar.squared(self.trace.prompt_sketch)
+        found = self.familiar.squared(trace.prompt_sketch).nan_to_num(torch.inf, torch.inf)
+        beyond = found > BEYOND * normal.amax(dim=0)
+        farthest = (found / normal.mean(dim=0).clamp(min=1e-12)).argmax(dim=1)
+        first = torch.where(beyond.any(dim=1), beyond.long().argmax(dim=1), farthest)
+        return [trace.layers[1 + i] for i in first.tolist()]
 
     def doubt(self, trace: GuardTrace, score: str) -> list[tuple]:
         """The fields of a `Doubt`, row by row."""
@@ -174,8 +183,8 @@ class Template:
             return "logits or states are not finite"
         if p <= self.alpha:
             return (
-                f"unfamiliar prompt (p = {p:.3f}{self._where}), most at {layer}; the threshold was "
-                "calibrated on others"
+                f"unfamiliar prompt (p = {p:.3f}{self._where}), first at {layer}; the threshold "
+                "was calibrated on others"
             )
         return ""
 

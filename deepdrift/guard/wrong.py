@@ -12,7 +12,6 @@ from deepdrift.guard.checks import GuardError
 
 Method = Literal["platt", "isotonic"]
 LEAST = 5  # right answers and wrong answers below which no curve is drawn
-N_KNOTS = 60  # ends of the intervals that a band is made of
 
 
 def fit_platt(scores: np.ndarray, wrong: np.ndarray) -> tuple[float, float]:
@@ -67,37 +66,45 @@ def fit_isotonic(scores: np.ndarray, wrong: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def rising_band(
-    scores: np.ndarray, wrong: np.ndarray, confidence: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Band that holds a rising curve everywhere at once, with this confidence.
+    scores: np.ndarray, wrong: np.ndarray, at: np.ndarray, confidence: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Lower and upper limit of a rising curve at some scores, each with this confidence.
 
-    The share of wrong answers on an interval of scores bounds the curve from below to its right
-    and from above to its left (exact binomial limits, Clopper and Pearson 1934, divided among all
-    intervals between quantiles of the scores: Bonferroni). Nothing but monotonicity is assumed
-    (Dimitriadis, Duembgen, Henzi, Puke and Ziegel, Biometrika 110, 2023).
+    The share of wrong answers among the 1, 2, 4, ... nearest scores that are not above ``at``
+    bounds the curve from below, among those that are not below it from above: by exact binomial
+    limits (Clopper and Pearson 1934), of which the best counts; each has its share of the error
+    (Bonferroni). Nothing is assumed but that the curve rises.
 
-    Returns
-    -------
-    knots, low, high : array, shape (m,)
-        For a score s, ``low`` at the last knot <= s and ``high`` at the first knot >= s hold.
+    Parameters
+    ----------
+    scores, wrong : array, shape (N,)
+        Of known answers, wrong as 0 and 1.
+    at : array, shape (B,)
+
+    Examples
+    --------
+    Twenty wrong answers of twenty, all at scores below: above them the rate is high too.
+
+    >>> low, high = rising_band(np.arange(20.0), np.ones(20), np.array([25.0]), 0.9)
+    >>> bool(low[0] > 0.7), high.tolist()
+    (True, [1.0])
     """
     from scipy.stats import beta
 
     order = np.argsort(scores, kind="stable")
-    s, w = scores[order], np.concatenate([[0], np.cumsum(wrong[order])])
-    picked = np.unique(np.linspace(0, len(s) - 1, min(len(s), N_KNOTS)).round().astype(int))
-    knots = np.unique(s[picked])
-    first, last = np.searchsorted(s, knots), np.searchsorted(s, knots, side="right")
-    i, j = np.triu_indices(len(knots))
-    n, k = last[j] - first[i], w[last[j]] - w[first[i]]
-    each = (1 - confidence) / 2 / len(i)
+    s, total = scores[order], np.concatenate([[0], np.cumsum(wrong[order])])
+    sizes = 2 ** np.arange(len(s).bit_length())
+    each = (1 - confidence) / 2 / len(sizes)
+    end = np.searchsorted(s, at, side="right")[:, None]
+    start = np.searchsorted(s, at)[:, None]
+    below = total[end] - total[np.maximum(end - sizes, 0)]  # wrong among the nearest below
+    above = total[np.minimum(start + sizes, len(s))] - total[start]
+    n_below, n_above = np.minimum(sizes, end), np.minimum(sizes, len(s) - start)
     with np.errstate(invalid="ignore"):
-        lows = np.where(k == 0, 0.0, beta.ppf(each, k, n - k + 1))
-        highs = np.where(k == n, 1.0, beta.isf(each, k + 1, n - k))
-    low, high = np.zeros(len(knots)), np.ones(len(knots))
-    np.maximum.at(low, j, lows)
-    np.minimum.at(high, i, highs)
-    return knots, np.maximum.accumulate(low), np.minimum.accumulate(high[::-1])[::-1]
+        lows = beta.ppf(each, below, n_below - below + 1)
+        highs = beta.isf(each, above + 1, n_above - above)
+    low = np.where(below == 0, 0.0, lows).max(axis=1)
+    return low, np.where(above == n_above, 1.0, highs).min(axis=1)
 
 
 class WrongCurve:
@@ -111,7 +118,7 @@ class WrongCurve:
     method : {"platt", "isotonic"}
         A logistic curve, for some dozens of answers; or the best rising steps, for hundreds.
     confidence : float
-        Of the band, for the whole curve at once.
+        Of the band, at the score of each answer.
 
     Raises
     ------
@@ -150,7 +157,7 @@ class WrongCurve:
         self.method, self.confidence, self.n = method, float(confidence), n
         s, w = scores.double().numpy(), wrong.long().numpy()
         self._curve: Any = fit_platt(s, w) if method == "platt" else fit_isotonic(s, w)
-        self._band = rising_band(s, w, confidence)
+        self._known = s, w
 
     def __call__(self, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Probability, lower and upper limit ``(B,)``, float64; NaN where a score is NaN."""
@@ -160,9 +167,7 @@ class WrongCurve:
             p = 1 / (1 + np.exp(-np.clip(slope * s + intercept, -500, 500)))
         else:
             p = np.interp(s, *self._curve)
-        knots, lows, highs = self._band
-        low = np.concatenate([[0.0], lows])[np.searchsorted(knots, s, side="right")]
-        high = np.concatenate([highs, [1.0]])[np.searchsorted(knots, s)]
+        low, high = rising_band(*self._known, s, self.confidence)
         bad = np.isnan(s)
         found = (p, np.minimum(low, p), np.maximum(high, p))
         p, low, high = (torch.from_numpy(np.where(bad, np.nan, x)) for x in found)
