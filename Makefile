@@ -111,6 +111,7 @@ bench: $(VENV)/.lab
 	$(PY) tests/benchmarks/fsm.py
 	$(PY) tests/benchmarks/mmd.py
 	$(PY) tests/benchmarks/dime.py
+	$(PY) tests/benchmarks/guard.py
 	$(PY) tests/benchmarks/explorers.py
 
 refresh: $(VENV)/.test

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import torch
+from decoders import huggingface, some_ids
 from torch import nn
 
 README = Path(__file__).resolve().parents[1] / "README.md"
@@ -23,7 +24,7 @@ def test_the_code_runs_in_its_order(tmp_path, monkeypatch, capsys):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layers = [nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2)]
-    own, shards, production, confidence = BLOCKS
+    own, shards, production, confidence, language = BLOCKS
     names = {
         "model": nn.Sequential(*layers).eval(),
         "example_batch": batches(4, 0)[0],
@@ -59,3 +60,16 @@ def test_the_code_runs_in_its_order(tmp_path, monkeypatch, capsys):
     assert "promised: 20.0%" in capsys.readouterr().out
     rules = names["alert_rules"](names["ObserverConfig"](raise_after=2), "r", step_seconds=30)
     assert "alert: DeepDriftAlert" in rules
+    pairs = [(row[:5], row[5:]) for row in some_ids(*[8] * 120)]
+    names |= {
+        "llm": huggingface("llama"),
+        "right_pairs": pairs[:50],
+        "known_pairs": pairs[50:],
+        "is_right": [i % 3 > 0 for i in range(70)],
+        "prompt_ids": torch.tensor(some_ids(5, 5, seed=1)),
+        "answer_ids": torch.tensor(some_ids(3, 3, seed=2)),
+    }
+    exec(language, names)
+    said = capsys.readouterr().out.splitlines()
+    assert len(said) == 4 and all("doubtful" in line or "not valid" in line for line in said)
+    assert names["guard"].trace.tokens.shape[1] <= 8

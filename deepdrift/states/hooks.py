@@ -1,4 +1,4 @@
-"""Record hidden states with forward hooks. Only `probe` and `leaves` touch them too.
+"""Record hidden states with forward hooks, pooled to one vector a sample.
 
 A recorder stores one pooled ``(N, D)`` copy per watched layer and forward pass, in execution
 order. It never breaks the pass it listens to: what goes wrong is kept and raised on reading.
