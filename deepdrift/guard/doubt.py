@@ -131,7 +131,9 @@ class Template:
         """The probability of being wrong as a function of that score."""
         if score not in self._curves:
             values = answer_score(self.trace, score, self.reference)
-            self._curves[score] = WrongCurve(values, ~self.correct, self.method, self.confidence)
+            self._curves[score] = WrongCurve(
+                values, ~self.correct, self.method, self.confidence, self._where
+            )
         return self._curves[score]
 
     def p_values(self, sketches: Tensor) -> Tensor:

@@ -1,8 +1,7 @@
 """Do the layers still follow from one another as on normal text? At rank 32, in one product.
 
 States are projected to a few numbers by a fixed random matrix, and each layer is predicted from the
-one before. What is standardised and added up over the layers is, for a Gaussian chain, the squared
-Mahalanobis distance of the whole way through the network.
+one before. The layers that follow least from the one before speak for a prompt, or a token.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from deepdrift.scores.chain import ChainSums
 from deepdrift.states.projection import Projection
 
 MAX_RANK = 256  # beyond that a step keeps another form, see `deepdrift.scores.maps`
+N_ODDEST = 2  # layers that speak for a prompt or token
 FEWEST = 10  # normal sketches below which a prediction between layers means nothing
 
 
@@ -76,11 +76,12 @@ class Familiar:
     def __init__(self, ridge: float = 1e-3) -> None:
         self.ridge = ridge
         self.n = 0
-        self._source = self._target = self._offset = self._predict = self._white = torch.empty(0)
-        self._allowance = torch.empty(0)
+        none = torch.empty(0, device="cpu")
+        self._source = self._target = self._offset = self._predict = self._white = none
+        self._allowance = none
 
-    def fit(self, sketches: Tensor) -> Familiar:
-        """Learn from sketches ``(N, L, r)`` of normal text.
+    def fit(self, sketches: Tensor, what: str = "prompts") -> Familiar:
+        """Learn from sketches ``(N, L, r)`` of normal text; ``what`` they are, for messages.
 
         Raises
         ------
@@ -92,7 +93,7 @@ class Familiar:
         n, n_layers, _ = sketches.shape
         if n < FEWEST:
             raise GuardError(
-                f"pairs: expected {FEWEST} normal prompts or more to learn from, got {n}; some 50 "
+                f"pairs: expected {FEWEST} normal {what} or more to learn from, got {n}; some 50 "
                 "are better"
             )
         if n_layers < 2:
@@ -129,8 +130,15 @@ class Familiar:
         return torch.cat([rms.new_full((len(rms), 1), torch.nan), rms], dim=1)
 
     def score(self, sketches: Tensor) -> Tensor:
-        """One number ``(N,)``, float64, for each sketch: the mean square over layers."""
-        return self.squared(sketches).mean(dim=1) / sketches.shape[2]
+        """One number ``(N,)``, float64, for each sketch: the mean square of its two oddest layers.
+
+        A fault often shows in one layer, and thirty healthy ones would outvote it.
+        """
+        squared = self.squared(sketches)
+        return (
+            squared.topk(min(N_ODDEST, squared.shape[1]), dim=1).values.mean(dim=1)
+            / (sketches.shape[2])
+        )
 
 
 class GroupedRanks:

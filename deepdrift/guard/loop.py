@@ -42,7 +42,7 @@ class HandLoop:
             )
         self.run = run
         self._decoder, self._quiet = decoder, quiet
-        self._mask = torch.empty(0, 0)
+        self._mask = torch.empty(0, 0, device="cpu")
         self._ragged = False
 
     @property
@@ -115,7 +115,7 @@ def _flush_right(rows: Rows) -> tuple[Tensor, Tensor]:
 
 def _column(token: Any, n: int) -> Tensor:
     """One token for each of n rows ``(n, 1)``."""
-    ids = torch.as_tensor(token).detach().cpu()
+    ids = torch.as_tensor(token, device="cpu").detach()
     if ids.is_floating_point() or ids.dtype == torch.bool or ids.numel() != n or ids.ndim > 2:
         raise GuardError(
             f"token: expected one token id for each of {n} rows, got {ids.dtype} of shape "

@@ -44,14 +44,15 @@ class Normal:
     def fit(self, trace: GuardTrace, names: Sequence[Hashable]) -> None:
         """Learn from normal answers; what was calibrated before is forgotten."""
         _refuse_broken(trace)
-        tokens = Familiar().fit(trace.sketch[trace.mask])
+        tokens = Familiar().fit(trace.sketch[trace.mask], "tokens of answers")
         prompts = {}
         for name in dict.fromkeys(names):
             rows = [i for i, other in enumerate(names) if other == name]
-            prompts[name] = Familiar().fit(trace.prompt_sketch[rows])
+            what = "prompts" + ("" if name is None else f" of template {name!r}")
+            prompts[name] = Familiar().fit(trace.prompt_sketch[rows], what)
         self._tokens, self._prompts = tokens, prompts
         self._reference = trace.entropy[trace.mask].double().sort().values
-        self._seen = set(_keys(trace))
+        self._seen = set(trace.prompts)
         self._ranks, self.templates = None, {}
 
     def calibrate(
@@ -64,11 +65,11 @@ class Normal:
     ) -> None:
         """Take thresholds, and probabilities where wrong answers are known."""
         _refuse_broken(trace)
-        again = sum(key in self._seen for key in _keys(trace))
+        again = sum(prompt in self._seen for prompt in trace.prompts)
         if again:
             raise GuardError(
-                f"pairs: {again} of {len(trace)} were used in fit; states look more usual on what "
-                "was fitted than on new text, so calibrate on others"
+                f"pairs: {again} of {len(trace)} prompts were used in fit; they look more usual "
+                "than new ones inside the model, so calibrate on others"
             )
         right = torch.ones(len(trace), dtype=torch.bool, device="cpu")
         right = right if correct is None else correct
@@ -154,11 +155,6 @@ class Normal:
             for i, row in zip(index, found, strict=True):
                 rows[i] = row
         return as_doubt(rows)
-
-
-def _keys(trace: GuardTrace) -> list[tuple]:
-    answers = (tuple(answer) for answer in trace.answers)
-    return list(zip(trace.prompts, answers, strict=True))
 
 
 def _refuse_broken(trace: GuardTrace) -> None:

@@ -51,7 +51,7 @@ def prompts_and_answers(
     """
     prompt_mask, answer_keep = attention_mask, None
     if attention_mask is not None and isinstance(prompt_ids, Tensor):
-        mask = torch.as_tensor(attention_mask)
+        mask = torch.as_tensor(attention_mask, device="cpu")
         mask = mask[None] if mask.ndim == 1 else mask
         width = prompt_ids.shape[-1]
         prompt_mask, answer_keep = mask[:, :width], mask[:, width:]
@@ -88,34 +88,29 @@ def read(
     that no position needs to be told.
     """
     rows = [p + a for p, a in zip(prompts, answers, strict=True)]
-    longest, n_answer = max(map(len, rows)), max(map(len, answers))
-    ids = torch.zeros(len(rows), longest, dtype=torch.int64, device="cpu")
-    real, tokens = torch.zeros_like(ids), torch.zeros(len(rows), n_answer, dtype=torch.int64)
-    mask = torch.zeros_like(tokens, dtype=torch.bool)
-    for i, (row, answer) in enumerate(zip(rows, answers, strict=True)):
-        ids[i, : len(row)], real[i, : len(row)] = torch.tensor(row), 1
-        tokens[i, : len(answer)] = torch.tensor(answer, dtype=torch.int64)
-        mask[i, : len(answer)] = True
-    ends = torch.tensor([len(p) - 1 for p in prompts])  # the position that predicts an answer
+    (ids, real), (tokens, mask) = _flush_left(rows), _flush_left(answers)
+    longest, n_answer = ids.shape[1], tokens.shape[1]
+    ends = torch.tensor([len(p) - 1 for p in prompts], device="cpu")  # what predicts an answer
     left_out = int(ends.min())
     one, keep = _OnePass(), longest - left_out
     with quiet(), Tap(decoder, one):
         decoder.call(
             ids,
-            attention_mask=None if bool(real.all()) else real.to(decoder.device),
+            attention_mask=None if bool(real.all()) else real.long().to(decoder.device),
             use_cache=False,
             logits_to_keep=keep,
         )
     logits, _ = decoder.output(one.result)
     left_out = longest - logits.shape[1]  # a model may not know logits_to_keep
-    place = ends[:, None] + torch.arange(n_answer)[None]
+    place = ends[:, None] + torch.arange(n_answer, device="cpu")[None]
     row, column = mask.nonzero(as_tuple=True)
     at = place[row, column]
     log_p, entropy = log_probabilities(logits[row, at - left_out])
     chosen = tokens[row, column].to(log_p.device)
     log_prob = log_p.gather(1, chosen[:, None])[:, 0]
     velocity, sketches = _states(one.states, row, at, sketch)
-    _, prompt_sketch = _states(one.states, torch.arange(len(rows)), ends, sketch)
+    every = torch.arange(len(rows), device="cpu")
+    _, prompt_sketch = _states(one.states, every, ends, sketch)
     shape = (len(rows), n_answer)
     return freeze(
         blank_trace(
@@ -130,6 +125,17 @@ def read(
             tuple(map(tuple, prompts)),
         )
     )
+
+
+def _flush_left(rows: Rows) -> tuple[Tensor, Tensor]:
+    """Rows padded on the right, and where a token stands."""
+    longest = max(map(len, rows))
+    ids = torch.zeros(len(rows), longest, dtype=torch.int64, device="cpu")
+    mask = torch.zeros_like(ids, dtype=torch.bool)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row, dtype=torch.int64, device="cpu")
+        mask[i, : len(row)] = True
+    return ids, mask
 
 
 def _states(states: list[Tensor], row: Tensor, at: Tensor, sketch: Sketch) -> tuple[Tensor, Tensor]:

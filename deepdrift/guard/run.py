@@ -78,7 +78,7 @@ class Run:
         self.cache: Any = None  # of the last pass
         self.logits: Tensor | None = None  # (B, V), raw, at the newest position
         self._pending: _Position | None = None
-        self._incoming, self._start = torch.empty(0, 0), 0
+        self._incoming, self._start = torch.empty(0, 0, device="cpu"), 0
         self._last: list[Tensor] | Tensor | None = None  # states at the newest position
 
     # ---- a pass ----

@@ -119,6 +119,8 @@ class WrongCurve:
         A logistic curve, for some dozens of answers; or the best rising steps, for hundreds.
     confidence : float
         Of the band, at the score of each answer.
+    where : str
+        What the answers belong to, for messages.
 
     Raises
     ------
@@ -135,7 +137,12 @@ class WrongCurve:
     """
 
     def __init__(
-        self, scores: Tensor, wrong: Tensor, method: Method = "platt", confidence: float = 0.9
+        self,
+        scores: Tensor,
+        wrong: Tensor,
+        method: Method = "platt",
+        confidence: float = 0.9,
+        where: str = "",
     ) -> None:
         if method not in ("platt", "isotonic"):
             raise GuardError(f"method: expected 'platt' or 'isotonic', got {method!r}")
@@ -145,9 +152,9 @@ class WrongCurve:
         for name, count in (("wrong", n_wrong), ("right", n - n_wrong)):
             if count < LEAST:
                 raise GuardError(
-                    f"correct: a probability of being wrong needs {LEAST} {name} answers or more, "
-                    f"got {count} of {n}; add some, or leave `correct` out: right answers alone "
-                    "give a threshold, no probability"
+                    f"correct: a probability of being wrong needs {LEAST} {name} answers or more"
+                    f"{where}, got {count} of {n}; add some, or leave `correct` out: right answers "
+                    "alone give a threshold, no probability"
                 )
         if not bool(scores.isfinite().all()):
             raise GuardError(

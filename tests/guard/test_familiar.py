@@ -31,7 +31,8 @@ def test_all_steps_at_once_are_the_librarys_innovation():
     rms = familiar.innovation(new)
     assert rms[:, 0].isnan().all()
     torch.testing.assert_close(rms[:, 1:].double(), (want / 6).sqrt(), rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(familiar.score(new), want.mean(dim=1) / 6, rtol=1e-4, atol=1e-4)
+    two = want.sort(dim=1).values[:, -2:].mean(dim=1) / 6
+    torch.testing.assert_close(familiar.score(new), two, rtol=1e-4, atol=1e-4)
 
 
 def test_innovation_of_normal_sketches_is_about_one():

@@ -10,7 +10,7 @@ import torch
 from decoders import CONTEXT, VOCABULARY, huggingface, n_hooks, padded, plain, some_ids
 from torch import nn
 
-from deepdrift.errors import LayerNotFoundError, NotFittedError
+from deepdrift.errors import LayerNotFoundError, NotFittedError, StateError
 from deepdrift.guard import DeepDriftGuard, GuardError
 
 
@@ -295,7 +295,7 @@ def test_nan_is_invalid_on_every_road_and_its_doubt_says_so():
 @pytest.mark.parametrize("call", ["fit", "calibrate"])
 def test_nan_teaches_nothing(call):
     guard = DeepDriftGuard(broken(), rank=4, alpha=0.2)
-    pairs = [([5, 6], [8, 9])] * 20 + [([5, 7], [8])]
+    pairs = [([5, 6], [8, 9])] * 20 + [([5, 7], [8])]  # the model stumbles over 7
     with says("pairs", "1 of 21 answers are NaN", "pair 20", "float32"):
         getattr(guard, call)(pairs)
 
@@ -321,11 +321,34 @@ def test_only_right_answers_where_wrong_ones_are_needed(guard):
         guard.calibrate(pairs_of(20), correct=[True] * 16 + [False] * 4)
     with says("4 right answers or more, got 0 of 20"):
         guard.calibrate(pairs_of(20), correct=[False] * 20)
+    right = [True, False] * 6 + [True] * 8
+    with says("5 wrong answers or more in template 'b', got 0 of 8"):
+        guard.calibrate(pairs_of(20), right, ["a"] * 12 + ["b"] * 8)
 
 
 def test_too_few_to_fit(guard):
     with says("pairs: expected 10 normal prompts", "got 9"):
         guard.fit(pairs_of(9))
+    with says("pairs: expected 10 normal prompts of template 'b'", "got 8"):
+        guard.fit(pairs_of(20), ["a"] * 12 + ["b"] * 8)
+
+
+def test_one_layer_has_nothing_to_be_predicted_from(llama):
+    guard = DeepDriftGuard(llama, layers=["model.layers.1"])
+    assert guard.read([5, 6], [7]).velocity.shape == (1, 1, 1)
+    with says("layers: innovation needs two layers or more", "got 1"):
+        guard.fit(pairs_of(20))
+
+
+def test_a_layer_without_states_of_tokens():
+    guard = DeepDriftGuard(plain(), layers=["stack.0", "stack.1.attend.qkv", "token"])
+    assert guard.read([5, 6], [7]).velocity.shape == (1, 1, 3)
+    model = plain()
+    with pytest.raises(
+        StateError, match=r"'place' to return states of shape .*, got \(2, 12\); name"
+    ):
+        DeepDriftGuard(model, layers=["place"]).read([5], [6])
+    assert n_hooks(model) == 0
 
 
 @pytest.mark.parametrize(
@@ -346,7 +369,7 @@ def test_what_are_no_pairs(guard, pairs, words):
 
 def test_calibration_on_what_was_fitted(guard):
     guard.fit(pairs_of(20))
-    with says("pairs: 3 of 20 were used in fit", "calibrate on others"):
+    with says("pairs: 3 of 20 prompts were used in fit", "calibrate on others"):
         guard.calibrate(pairs_of(20)[:3] + pairs_of(17, seed=1))
 
 

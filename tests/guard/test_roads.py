@@ -122,6 +122,16 @@ def test_a_plain_decoder_on_the_roads_it_has():
     assert_same(by_hand(guard, prompt, None, ids[:, 5:]), offline)
 
 
+def test_layers_of_different_widths():
+    model = huggingface("llama")
+    names = ["model.layers.0", "model.layers.1.mlp.gate_proj", "model.layers.2"]
+    guard = DeepDriftGuard(model, names, rank=20)
+    rows, answers = some_ids(6, 4), some_ids(3, 3, seed=1)
+    offline = guard.read(rows, answers)
+    assert offline.layers == tuple(names) and offline.sketch.shape == (2, 3, 3, 20)
+    assert_same(by_hand(guard, rows, None, torch.tensor(answers)), offline)
+
+
 def test_a_loop_that_asks_the_guard_for_the_next_token():
     model = huggingface("qwen2")
     guard, row = DeepDriftGuard(model), some_ids(6)

@@ -167,6 +167,20 @@ def test_both_roads_in_one_generation(model):
     assert torch.equal(stopping.trace.log_prob, processor.complete(out).log_prob)
 
 
+def test_a_default_device_does_not_matter(model):
+    want, prompts, answers = DeepDriftGuard(model, rank=4), some_ids(3, 5), some_ids(2, 4, seed=1)
+    trace = want.read(prompts, answers)
+    pairs = [(row[:4], row[4:]) for row in some_ids(*[7] * 60)]
+    with torch.device("meta"):  # nothing made here would have numbers
+        guard = DeepDriftGuard(model, rank=4, alpha=0.2)
+        guard.fit(pairs[:30]).calibrate(pairs[30:], correct=[i % 2 > 0 for i in range(30)])
+        got = guard.read(prompts, answers)
+        said = guard.doubt(got)
+    torch.testing.assert_close(got.log_prob, trace.log_prob, equal_nan=True)
+    assert got.state.device.type == "cpu"
+    assert len(str(said).splitlines()) == 2
+
+
 def test_importing_the_guard_loads_no_transformers():
     import subprocess
     import sys
