@@ -17,10 +17,11 @@ from deepdrift.guard.checks import (
 )
 from deepdrift.guard.decoder import Decoder
 from deepdrift.guard.familiar import Sketch
-from deepdrift.guard.run import Ends, blank_trace
+from deepdrift.guard.places import moved
+from deepdrift.guard.run import Ends
 from deepdrift.guard.tap import Tap
 from deepdrift.guard.tokens import answer_mask, log_probabilities
-from deepdrift.guard.trace import GuardTrace, freeze
+from deepdrift.guard.trace import GuardTrace, blank_trace, freeze
 from deepdrift.states.forward import Quiet
 
 
@@ -142,8 +143,7 @@ def _states(states: list[Tensor], row: Tensor, at: Tensor, sketch: Sketch) -> tu
     """Velocities ``(n, L)`` and sketches ``(n, L, r)`` at n positions."""
     now = [state[row, at].float() for state in states]
     before = [state[row, (at - 1).clamp(min=0)].float() for state in states]
-    gaps = zip(now, before, strict=True)
-    velocity = torch.stack([torch.linalg.vector_norm(a - b, dim=1) for a, b in gaps], dim=1)
+    velocity = moved(now, before)
     none = (at == 0).to(velocity.device)
     return velocity.masked_fill(none[:, None], torch.nan), sketch(now)
 

@@ -11,8 +11,9 @@ from torch import Tensor
 from deepdrift.guard.checks import GuardError
 from deepdrift.guard.decoder import Decoder
 from deepdrift.guard.familiar import Sketch
+from deepdrift.guard.places import States, moved, states_at
 from deepdrift.guard.tokens import answer_mask, log_probabilities
-from deepdrift.guard.trace import GuardTrace
+from deepdrift.guard.trace import GuardTrace, blank_trace
 
 
 class Ends(NamedTuple):
@@ -79,7 +80,7 @@ class Run:
         self.logits: Tensor | None = None  # (B, V), raw, at the newest position
         self._pending: _Position | None = None
         self._incoming, self._start = torch.empty(0, 0, device="cpu"), 0
-        self._last: list[Tensor] | Tensor | None = None  # states at the newest position
+        self._last: States | None = None  # states at the newest position
 
     # ---- a pass ----
 
@@ -137,8 +138,8 @@ class Run:
         length = ids.shape[1]
         if self.prompt is None:
             self.prompt, start = ids, length - 1
-            before = _at(states, length - 2) if length > 1 else None
-            self._position(_at(states, length - 1), before, logits[:, -1])
+            before = states_at(states, length - 2) if length > 1 else None
+            self._position(states_at(states, length - 1), before, logits[:, -1])
             if before is not None:
                 unreal = ~self.mask[:, -2, None]
                 velocity = self._pending.velocity.masked_fill(unreal, torch.nan)
@@ -153,7 +154,7 @@ class Run:
             )
         for j in range(start, length):
             self._arrived(ids[:, j])
-            self._position(_at(states, j), self._last, logits[:, j - length])
+            self._position(states_at(states, j), self._last, logits[:, j - length])
 
     def _arrived(self, token: Tensor) -> None:
         if self._pending is not None:
@@ -165,8 +166,8 @@ class Run:
                 "have no single trace: use greedy search or sampling with one sequence"
             )
 
-    def _position(self, now: Any, before: Any, logits: Tensor) -> None:
-        velocity = _lengths(now, before)
+    def _position(self, now: States, before: States | None, logits: Tensor) -> None:
+        velocity = moved(now, before)
         self._last = now
         self._pending = _Position(*log_probabilities(logits), velocity, self.sketch(now))
 
@@ -235,53 +236,6 @@ class Run:
         return blank_trace(
             tokens, mask, log_prob, entropy, velocity, sketches, sketch, layers, self.prompts
         )
-
-
-def blank_trace(
-    tokens: Tensor,
-    mask: Tensor,
-    log_prob: Tensor,
-    entropy: Tensor,
-    velocity: Tensor,
-    sketch: Tensor,
-    prompt_sketch: Tensor,
-    layers: tuple[str, ...],
-    prompts: tuple[tuple[int, ...], ...],
-) -> GuardTrace:
-    """A trace of what was measured; what is normal nobody has said yet."""
-    return GuardTrace(
-        tokens=tokens,
-        mask=mask,
-        log_prob=log_prob.float(),
-        entropy=entropy.float(),
-        velocity=velocity.float(),
-        innovation=torch.full_like(velocity, torch.nan, dtype=torch.float32),
-        p_value=torch.full_like(log_prob, torch.nan, dtype=torch.float64),
-        state=torch.full_like(tokens, -1),
-        layers=layers,
-        sketch=sketch.float(),
-        prompt_sketch=prompt_sketch.float(),
-        prompts=prompts,
-    )
-
-
-def _at(states: list[Tensor], position: int) -> Tensor | list[Tensor]:
-    """States of all layers at one position: ``(L, B, D)``, or a list where widths differ."""
-    if len({state.shape[2] for state in states}) > 1:
-        return [state[:, position].float() for state in states]
-    if states[0].shape[1] == 1:  # a pass of one token: nothing to pick out
-        return torch.stack(states)[:, :, 0].float()
-    return torch.stack([state[:, position] for state in states]).float()
-
-
-def _lengths(now: Any, before: Any) -> Tensor:
-    """Length of the change of every layer's state, ``(B, L)``; NaN without a state before."""
-    if before is None:
-        return torch.full((len(now[0]), len(now)), torch.nan, device=now[0].device)
-    if isinstance(now, Tensor):
-        return torch.linalg.vector_norm(now - before, dim=2).T
-    gaps = [torch.linalg.vector_norm(a - b, dim=1) for a, b in zip(now, before, strict=True)]
-    return torch.stack(gaps, dim=1)
 
 
 def _filled(cache: Any) -> bool:

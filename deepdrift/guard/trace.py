@@ -125,6 +125,34 @@ class GuardTrace:
         return f"{len(self)} answers, {n} tokens, {len(self.layers)} layers: {verdict}."
 
 
+def blank_trace(
+    tokens: Tensor,
+    mask: Tensor,
+    log_prob: Tensor,
+    entropy: Tensor,
+    velocity: Tensor,
+    sketch: Tensor,
+    prompt_sketch: Tensor,
+    layers: tuple[str, ...],
+    prompts: tuple[tuple[int, ...], ...],
+) -> GuardTrace:
+    """A trace of what was measured; what is normal nobody has said yet."""
+    return GuardTrace(
+        tokens=tokens,
+        mask=mask,
+        log_prob=log_prob.float(),
+        entropy=entropy.float(),
+        velocity=velocity.float(),
+        innovation=torch.full_like(velocity, torch.nan, dtype=torch.float32),
+        p_value=torch.full_like(log_prob, torch.nan, dtype=torch.float64),
+        state=torch.full_like(tokens, -1),
+        layers=layers,
+        sketch=sketch.float(),
+        prompt_sketch=prompt_sketch.float(),
+        prompts=prompts,
+    )
+
+
 _EMPTY = {"tokens": 0, "mask": False, "state": STARTING}
 
 

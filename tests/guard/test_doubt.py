@@ -12,7 +12,7 @@ from scipy.stats import beta, binom, kstest
 from sklearn.isotonic import IsotonicRegression
 
 from deepdrift.guard import DeepDriftGuard, Doubt, GuardTrace
-from deepdrift.guard.run import blank_trace
+from deepdrift.guard.trace import blank_trace
 
 LAYERS, RANK = 4, 3
 TURN = {

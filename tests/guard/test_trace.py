@@ -8,9 +8,8 @@ import pytest
 import torch
 
 from deepdrift.errors import NotFittedError
-from deepdrift.guard.run import blank_trace
 from deepdrift.guard.scores import SCORES, answer_score, ces
-from deepdrift.guard.trace import freeze, join
+from deepdrift.guard.trace import blank_trace, freeze, join
 
 NAN = math.nan
 
