@@ -267,9 +267,13 @@ class AlarmExplorer(Explorer):
         run = run_machine(trace, signal, self._lines[signal], _config(*settings))
         scores = figures.log_ratio(run.values, 1.0)
         left.plot(run.steps, scores, color=INK, linewidth=1.2)
+        edges = np.append(run.steps, run.steps[-1] + 1)
         for state, tint in SHADES.items():
-            left.fill_between(run.steps, 0, 1, where=run.states == state, color=tint,
-                              linewidth=0, transform=left.get_xaxis_transform())  # fmt: skip
+            inside = run.states == state
+            on = np.append(inside, False)  # each step is shaded up to the next one
+            on[1:] |= inside
+            left.fill_between(edges, 0, 1, where=on, color=tint, linewidth=0,
+                              transform=left.get_xaxis_transform())  # fmt: skip
         top, bottom = np.log10(values["line"]), np.log10(values["line"] * values["low"])
         left.axhline(top, color=INK, linestyle=figures.DASHES, linewidth=1.2)
         left.axhline(bottom, color=INK, linestyle=(0, (1, 2)), linewidth=1)

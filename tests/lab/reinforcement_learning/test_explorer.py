@@ -157,6 +157,16 @@ def test_the_line_is_a_multiple_of_the_threshold(app):
     assert app.outcomes(line=3.1)[0].count("missed") == 2
 
 
+def test_an_alert_ends_at_a_share_of_the_line():
+    """Line at 2 thresholds, low at 0.5 of it: a score of 0.8 thresholds ends the ALERT, 1.2 not."""
+    for level, ends in ((8.0, True), (12.0, False)):
+        some = [trace([1.0] * 7 + [30.0] + [level] * 12), trace([1.0] * 20, "")]
+        app = AlarmExplorer(some, LINES).set(line=2.0, low=0.5)
+        shaded = [c for c in app._axes[0].collections if c.get_facecolor()[0][2] < 0.5]  # ALERT
+        right = max(path.vertices[:, 0].max() for c in shaded for path in c.get_paths())
+        assert right == (9 if ends else 21)  # each step is shaded up to the next
+
+
 def test_one_episode_is_drawn_with_its_states(app):
     left = app._axes[0]
     assert left.get_title(loc="left") == "episode 1"
