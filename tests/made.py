@@ -1,13 +1,15 @@
-"""Made data for explorers that need whole experiments: overlaps of maps, answers of networks."""
+"""Made data for explorers that need whole experiments: maps, answers of networks, episodes."""
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from deepdrift.lab.confidence_under_shift.experiment import SCORES, Predictions
 from deepdrift.lab.explanations_under_shift.drift import SEVERITIES, PairedDrift, Pairs
 from deepdrift.lab.explanations_under_shift.explanations import Explanation
 from deepdrift.lab.explanations_under_shift.ruler import RANDOM, SAME, UNTRAINED, Ruler
+from deepdrift.lab.reinforcement_learning.traces import TRACED, Trace
 
 CNN, VIT = Explanation("CNN", "saliency"), Explanation("ViT", "rollout")
 N_MAPS, N_ANSWERS = 12, 120
@@ -59,3 +61,19 @@ def network(shares, sure=0.9):
 SHARES = {"blur": [0.85, 0.7, 0.5, 0.4, 0.3], "gaussian_noise": [0.9, 0.9, 0.8, 0.2, 0.1]}
 NETWORKS = {"CNN": network(SHARES), "ViT": network({k: v[::-1] for k, v in SHARES.items()}, 0.75)}
 SHIFTS = tuple(SHARES)
+
+
+LINES = dict.fromkeys(TRACED, 10.0)
+
+
+def trace(scores, fault="lag", severity=3, lost=-1, onset=4, plant="cartpole"):
+    n = len(scores)
+    states = np.zeros((n + 1, 4 if plant == "cartpole" else 8))
+    states[:, 0] = np.linspace(0, 1.2 if plant == "cartpole" else 0.5, n + 1)
+    return Trace(plant, fault, severity, onset, 7, -1, lost, states, np.zeros(n, int),
+                 {name: np.array(scores, float) for name in TRACED}, np.zeros(n))  # fmt: skip
+
+
+def after(step, n=20):
+    """Scores that jump at an observation."""
+    return [1.0] * (step - 1) + [30.0] * (n - step + 1)

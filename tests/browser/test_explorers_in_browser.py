@@ -45,7 +45,7 @@ app
 EVERY = [  # one cell each; their sizes and starts do not depend on what the data say
     """
 import numpy as np
-from made import CNN, NETWORKS, SHIFTS, VIT, MadeDrift, rungs
+from made import CNN, LINES, NETWORKS, SHIFTS, VIT, MadeDrift, after, rungs, trace
 from deepdrift.lab import data
 from deepdrift.lab.confidence_under_shift.explorer import PromiseExplorer, ReliabilityExplorer
 from deepdrift.lab.dime.explorer import PlaneExplorer
@@ -55,6 +55,7 @@ from deepdrift.lab.fair_comparison.table import load_comparisons
 from deepdrift.lab.hidden_states.explorer import LayerPicker
 from deepdrift.lab.innovation.explorer import ShiftExplorer
 from deepdrift.lab.mmd.explorer import MMDExplorer
+from deepdrift.lab.reinforcement_learning.explorer import AlarmExplorer, Scrubber
 from deepdrift.lab.start_here.explorer import ThresholdExplorer
 from deepdrift.lab.thresholds.explorer import FalseAlarmExplorer
 
@@ -71,6 +72,8 @@ x, y = rng.normal(size=(2, 200, 5))
     "MapExplorer(MadeDrift(), {CNN: rungs(0.2), VIT: rungs(0.4)})",
     "ReliabilityExplorer(NETWORKS, SHIFTS, {'CNN': 2.0, 'ViT': 1.0})",
     "PromiseExplorer(NETWORKS, SHIFTS)",
+    "Scrubber({'A': trace(after(8), lost=19)}, {'cartpole': 10.0})",
+    "AlarmExplorer([trace(after(8), s, 3 * bool(s), lost=19) for s in ('lag', '')], LINES)",
     "ComparisonExplorer(load_comparisons(data.shipped('comparison.npz')))",
 ]
 

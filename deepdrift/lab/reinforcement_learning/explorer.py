@@ -74,7 +74,22 @@ class Scrubber(Explorer):
         self.stop.observe(self._lock, names="value")
 
     def _begin(self, _change: Any) -> None:
-        self.set(stop=False, step=0)
+        if not self._quiet:  # a hand chose another episode; `set` says all at once
+            self.set(stop=False, step=0)
+
+    def _anew(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Another episode begins at step 0, not stopped, unless the values say otherwise."""
+        if values.get("episode", self.values["episode"]) == self.values["episode"]:
+            return dict(values)
+        return {"stop": False, "step": 0, **values}
+
+    def set(self, **values: Any) -> Scrubber:
+        """As any explorer; another episode begins at step 0 unless a step is given."""
+        super().set(**self._anew(values))
+        return self
+
+    def _values_at(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return super()._values_at(self._anew(values))
 
     def _lock(self, change: Any) -> None:
         """A decision is a decision."""

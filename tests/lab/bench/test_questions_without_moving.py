@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from made import CNN, NETWORKS, SHIFTS, VIT, MadeDrift, rungs
+from made import CNN, LINES, NETWORKS, SHIFTS, VIT, MadeDrift, after, rungs, trace
 
 from deepdrift.alarms.diagnosis import LayerEvidence
 from deepdrift.alarms.findings import Evidence, find
@@ -24,6 +24,7 @@ from deepdrift.lab.fair_comparison.table import Comparison
 from deepdrift.lab.hidden_states.explorer import LayerPicker
 from deepdrift.lab.innovation.explorer import ShiftExplorer
 from deepdrift.lab.mmd.explorer import MMDExplorer
+from deepdrift.lab.reinforcement_learning.explorer import AlarmExplorer, Scrubber
 from deepdrift.lab.start_here.explorer import ThresholdExplorer
 from deepdrift.lab.thresholds.explorer import FalseAlarmExplorer
 
@@ -91,6 +92,18 @@ def game():
     return GuessTheFault([Case(FAULTS[k], 3, 0, None, d, d) for k, d in found.items()], 2)
 
 
+def alarms():
+    """Two faults at two severities, their scores jumping at 8 or at 12, and two clean episodes."""
+    broken = [trace(after(8 if f == "lag" else 12), f, s, lost=19)
+              for f in ("lag", "wind") for s in (3, 5) for _ in "ab"]  # fmt: skip
+    return AlarmExplorer([*broken, trace([1.0] * 20, ""), trace(after(19), "")], LINES)
+
+
+def scrubber():
+    episodes = {"A": trace(after(8), lost=19), "B": trace(after(12), "wind")}
+    return Scrubber(episodes, {"cartpole": 10.0})
+
+
 # how to make it, a move of every control, a value no control can take, other questions
 EXPLORERS = {
     "threshold": (threshold, {"threshold": 7.5, "shift": "noise"}, {"threshold": -5}, ["counts"]),
@@ -118,6 +131,10 @@ EXPLORERS = {
     "promise": (lambda: PromiseExplorer(NETWORKS, SHIFTS),
                 {"wrong": 12, "score": "fused", "shift": "gaussian_noise", "network": "ViT"},
                 {"wrong": 0}, ["promise"]),
+    "alarms": (alarms, {"fault": "wind", "signal": "hidden velocity", "severity": 3, "line": 4.0,
+                        "raise_after": 2, "low": 0.2, "clear_after": 5, "episode": 2},
+               {"raise_after": 0}, ["outcomes"]),
+    "scrubber": (scrubber, {"episode": "B", "step": 10, "stop": True}, {"step": -1}, []),
     "game": (game, {"choice": "inside"}, {"choice": "gremlins"}, []),
 }  # fmt: skip
 

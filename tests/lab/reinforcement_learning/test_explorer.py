@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from made import LINES, after, trace
 
 from deepdrift.alarms.config import ObserverConfig
 from deepdrift.lab.bench.controls import ExplorerError
@@ -14,21 +15,6 @@ from deepdrift.lab.reinforcement_learning.explorer import (
     machine_outcomes,
 )
 from deepdrift.lab.reinforcement_learning.traces import TRACED, Trace
-
-LINES = dict.fromkeys(TRACED, 10.0)
-
-
-def trace(scores, fault="lag", severity=3, lost=-1, onset=4, plant="cartpole"):
-    n = len(scores)
-    states = np.zeros((n + 1, 4 if plant == "cartpole" else 8))
-    states[:, 0] = np.linspace(0, 1.2 if plant == "cartpole" else 0.5, n + 1)
-    return Trace(plant, fault, severity, onset, 7, -1, lost, states, np.zeros(n, int),
-                 {name: np.array(scores, float) for name in TRACED}, np.zeros(n))  # fmt: skip
-
-
-def after(step, n=20):
-    """Scores that jump at an observation."""
-    return [1.0] * (step - 1) + [30.0] * (n - step + 1)
 
 
 @pytest.fixture
@@ -86,6 +72,17 @@ def test_a_stop_locks_the_step_until_another_episode(scrubber):
     scrubber.set(episode="D")
     assert not scrubber.step.disabled and scrubber.values["step"] == 0
     assert not scrubber.values["stop"]
+    scrubber.set(stop=True, step=9)
+    scrubber.episode.value = "A"  # by hand
+    assert scrubber.values == {"episode": "A", "stop": False, "step": 0}
+
+
+def test_another_episode_at_a_step_in_any_order(scrubber):
+    scrubber.set(step=10, stop=True)
+    assert "B, step 0:" in scrubber.summary(episode="B")
+    there = scrubber.summary(step=6, stop=True, episode="B")
+    assert scrubber.set(step=6, stop=True, episode="B").summary() == there
+    assert scrubber.values == {"episode": "B", "stop": True, "step": 6}
 
 
 def test_the_axis_of_time_does_not_tell_where_an_episode_ends(scrubber):
