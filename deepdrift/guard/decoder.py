@@ -117,8 +117,15 @@ class Decoder:
         caches = [found[name] for name in CACHES if found.get(name) is not None]
         return found | {"input_ids": ids, "cache": caches[0] if caches else None}
 
-    def check_call(self, call: Mapping[str, Any]) -> None:
+    def check_call(self, call: Mapping[str, Any], padded: bool = True) -> None:
         """Refuse a call whose numbers would mean nothing.
+
+        Parameters
+        ----------
+        call : mapping
+            From `given`.
+        padded : bool
+            Whether there may be padding: a prompt, or what follows a padded one.
 
         Raises
         ------
@@ -135,7 +142,7 @@ class Decoder:
             )
         if self.cache_name is not None and hasattr(self.network, "config"):
             check_legacy(call["cache"])
-        if not isinstance(mask, Tensor) or mask.ndim != 2 or bool(mask.bool().all()):
+        if not padded or not isinstance(mask, Tensor) or mask.ndim != 2 or bool(mask.bool().all()):
             return
         if not bool(mask[:, -1].bool().all()):
             raise GuardError(

@@ -78,6 +78,7 @@ class Run:
         self.settled: list[Settled] = []
         self.cache: Any = None  # of the last pass
         self.logits: Tensor | None = None  # (B, V), raw, at the newest position
+        self._padded = True  # until a prompt says otherwise
         self._pending: _Position | None = None
         self._incoming, self._start = torch.empty(0, 0, device="cpu"), 0
         self._last: States | None = None  # states at the newest position
@@ -86,7 +87,7 @@ class Run:
 
     def entered(self, call: dict[str, Any]) -> None:
         """Take the tokens of a pass that begins, as `deepdrift.guard.tap.Listener`."""
-        self.decoder.check_call(call)
+        self.decoder.check_call(call, self._padded)
         ids = call["input_ids"]
         whole = self.prompt is not None and self._repeats(ids)
         if self.prompt is not None and not whole and self._is_first(ids, call["cache"]):
@@ -96,12 +97,14 @@ class Run:
                     "each answer in a block of its own: with guard.watch() as run: ..."
                 )
             self._begin()
+            self.decoder.check_call(call)
         self._incoming, self._start = ids, 0
         if self.prompt is None:
             self.ends = (self._inspect() if self._inspect else None) or self.ends
             mask = call.get("attention_mask")
             fits = isinstance(mask, Tensor) and mask.shape == ids.shape
             self.mask = mask.bool() if fits else torch.ones_like(ids, dtype=torch.bool)
+            self._padded = not bool(self.mask.all())
         elif len(ids) != len(self.prompt):
             raise GuardError(
                 f"input_ids: expected {len(self.prompt)} rows as in the prompt, got {len(ids)}; "

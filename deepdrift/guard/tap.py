@@ -24,7 +24,10 @@ class Listener(Protocol):
         """The pass begins, with these arguments; may refuse it."""
 
     def left(self, states: list[Tensor], result: Any) -> None:
-        """It is over: each layer's states ``(B, T, D)``, and what the model returned."""
+        """It is over: each layer's states ``(B, T, D)``, and what the model returned.
+
+        Called without gradients, so that nothing made of them has any.
+        """
 
 
 class Tap:
@@ -92,4 +95,4 @@ def _tokens(output: Any, name: str) -> Tensor:
             f"layers: expected {name!r} to return states of shape (B, T, D) in every pass, got "
             f"{came}; name layers that do: layers=[...]"
         )
-    return state.detach()
+    return state

@@ -185,6 +185,7 @@ def test_llama_padded_on_the_left_needs_no_position_ids(llama):
 def test_padding_on_the_right_of_a_generation(llama, guard):
     ids, mask = padded(some_ids(6, 3), "right")
     with says("attention_mask", "right", "padding_side"), guard.stopping_criteria() as road:
+        llama.generate(torch.tensor(some_ids(4)), max_new_tokens=2, stopping_criteria=[road])
         llama.generate(ids, attention_mask=mask, max_new_tokens=2, stopping_criteria=[road])
 
 
