@@ -1,0 +1,1 @@
+"""Room of notebook 12: language models that know and that make things up."""
