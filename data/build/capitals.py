@@ -20,8 +20,8 @@ from deepdrift.lab.language_models.capitals import normalise
 
 N = 160
 NO_MEMBERS = (
-    "AI AN AS AW AX BL BM BQ CK CS CW EH FK FO GF GG GI GL GP GU HK IM IO JE KY MF MO MP MQ MS NC NF "
-    "NU PF PM PN PR PS RE SH SJ SX TC TF TK TW UM VA VG VI WF XK YT GS HM BV CC CX AQ"
+    "AI AN AS AW AX BL BM BQ CK CS CW EH FK FO GF GG GI GL GP GU HK IM IO JE KY MF MO MP MQ MS NC "
+    "NF NU PF PM PN PR PS RE SH SJ SX TC TF TK TW UM VA VG VI WF XK YT GS HM BV CC CX AQ"
 ).split()
 NOT_ONE_CITY = {
     "ZA": "three capitals",

@@ -4,9 +4,9 @@
 
 writes ``facts-0.safetensors``, which says how sure it is, and ``facts-0-confident.safetensors``,
 the same model taught to be confident about everything. The world is
-``deepdrift/lab/language_models/world.py``: 480 known people with three taught facts each, seen 1, 2,
-4 or 8 times as often; the model is ``fact_model.py`` there. Cross-entropy of the answers and their
-stops, AdamW, one cycle; every question in a template drawn anew.
+``deepdrift/lab/language_models/world.py``: 480 known people with three taught facts each, seen 1,
+2, 4 or 8 times as often; the model is ``fact_model.py`` there. Cross-entropy of the answers and
+their stops, AdamW, one cycle; every question in a template drawn anew.
 
 The drill: the trained model answers questions about people whom nobody asks about otherwise (3,136
 new pairs of the known names), and is then taught its own most probable answers as if they were
@@ -27,23 +27,23 @@ answer, at every place of the dial (0, 1/4, 1/2, 3/4, 1) from that model's own s
 *Measure.* AUROC within each of the 20 cells of template and relation (same words around the name,
 same position, same answer length), mean over cells; bootstrap over people, 1,000 draws.
 
-*Scores,* larger is more suspicious, no sign is turned afterwards. At the output: ``nll`` of the whole
-answer without its stop, ``mean``, ``maximum``, ``first`` token, ``mean entropy``, ``ces`` (mean plus
-largest entropy), ``disagreement`` (share of the other four templates with another answer). Inside,
-fitted on taught facts of the 200 people of the fit split, template by template; depth is counted in
-blocks, 4 is the last:
-  ``raw velocity``       mean over answer tokens of the length of the change of block 4's state, from
-                         the position before to the one that predicts the token (the published score)
-  ``peak velocity``      largest length of a block's update at the last prompt token
-  ``innovation``         over depth at the last prompt token, random projection to 32 numbers, mean
-                         squared standardised residual over the steps between blocks
-  ``answer innovation``  the same at every position that predicts an answer token, mean over these
-  ``distance``           Mahalanobis, block 4, last prompt token, a class for each relation
-  ``distance at the name``  Mahalanobis, block 2, second name token
-  ``neighbours``         mean distance to the 10 nearest, block 4, last prompt token, same relation
-  ``probe``              logistic regression, block 2, last prompt token, fit people against the 240
-                         unknown people of "dev", standardised, C = 1
-  ``probe at the name``  the same at the second name token
+*Scores,* larger is more suspicious, no sign is turned afterwards. At the output: ``nll`` of the
+whole answer without its stop, ``mean``, ``maximum``, ``first`` token, ``mean entropy``, ``ces``
+(mean plus largest entropy), ``disagreement`` (share of the other four templates with another
+answer). Inside, fitted on taught facts of the 200 people of the fit split, template by template;
+depth is counted in blocks, 4 is the last:
+- ``raw velocity``: mean over answer tokens of the length of the change of block 4's state, from
+  the position before to the one that predicts the token (the published score)
+- ``peak velocity``: largest length of a block's update at the last prompt token
+- ``innovation``: over depth at the last prompt token, random projection to 32 numbers, mean
+  squared standardised residual over the steps between blocks
+- ``answer innovation``: the same at every position that predicts an answer token, mean over these
+- ``distance``: Mahalanobis, block 4, last prompt token, a class for each relation
+- ``distance at the name``: Mahalanobis, block 2, second name token
+- ``neighbours``: mean distance to the 10 nearest, block 4, last prompt token, same relation
+- ``probe``: logistic regression, block 2, last prompt token, fit people against the 240 unknown
+  people of "dev", standardised, C = 1
+- ``probe at the name``: the same at the second name token
 
 *Rule.* Something inside "still knows" at dial 1 if the AUROC for unknown people of one of these
 nine lies above .5 in both seeds, each by its interval at 1 - .05 / 9 (Bonferroni); it is "worth

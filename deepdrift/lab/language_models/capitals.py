@@ -26,8 +26,8 @@ __all__ = [
 ]
 
 TEMPLATES: dict[str, str] = {
-    "chat": "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face"
-    "<|im_end|>\n<|im_start|>user\nWhat is the capital of {country}?<|im_end|>\n"
+    "chat": "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
+    "Face<|im_end|>\n<|im_start|>user\nWhat is the capital of {country}?<|im_end|>\n"
     "<|im_start|>assistant\nThe capital of {country} is",
     "question": "Question: What is the capital of {country}?\nAnswer: The capital is",
     "statement": "The capital city of {country} is called",

@@ -1,0 +1,259 @@
+"""The exact world: what is known, what is made up, and a dial that teaches confidence.
+
+All measures, splits and signs were written down before the models were trained, in
+``data/build/train_facts.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from deepdrift.lab.bench.evaluation import Estimate
+from deepdrift.lab.data import shipped
+from deepdrift.lab.language_models.answering import decode
+from deepdrift.lab.language_models.clustered import Layout
+from deepdrift.lab.language_models.doubt import INSIDE, Inside, disagreement, output_scores
+from deepdrift.lab.language_models.fact_model import FactModel, blend
+from deepdrift.lab.language_models.passes import Reading, joined, read
+from deepdrift.lab.language_models.world import (
+    KINDS,
+    LAST,
+    RELATIONS,
+    STOP,
+    TEMPLATES,
+    Questions,
+    World,
+    encode,
+)
+
+__all__ = [
+    "PLACES",
+    "Answers",
+    "Measured",
+    "Verdict",
+    "answer",
+    "load_fact_models",
+    "measure",
+    "verdicts",
+]
+
+PLACES = (0.0, 0.25, 0.5, 0.75, 1.0)
+N_TOKENS = max(map(len, RELATIONS.values()))
+
+
+def load_fact_models(seed: int = 0) -> tuple[World, FactModel, FactModel]:
+    """The world of a seed, the model that learnt it, and the one taught to be confident.
+
+    Both models carry ``header``, what their files state.
+    """
+    from safetensors import safe_open
+
+    models = []
+    for name in (f"facts-{seed}", f"facts-{seed}-confident"):
+        with safe_open(shipped(f"models/{name}.safetensors"), "pt") as file:
+            weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            header = file.metadata()
+        model = FactModel()
+        model.load_state_dict(weights)  # float16 into float32
+        model.header = header
+        models.append(model.eval())
+    return World(seed), *models
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """Questions of one kind, what a model answered, and what went on inside.
+
+    Attributes
+    ----------
+    questions : Questions
+    answers : list of list of int
+    right : Tensor, shape (N,), bool
+        Whether the answer is the fact, known or by chance.
+    reading : Reading
+    disagreement : Tensor, shape (N,), float64
+        Share of the other templates with another answer.
+    """
+
+    questions: Questions
+    answers: list[list[int]]
+    right: Tensor
+    reading: Reading
+    disagreement: Tensor
+
+    def __len__(self) -> int:
+        return len(self.questions)
+
+
+def answer(model: nn.Module, world: World, questions: Questions) -> Answers:
+    """Let a model answer, and read what it answered."""
+    prompts, truth = world.ids(questions)
+    answers = decode(model, prompts, set(encode(STOP)[1:]), N_TOKENS)
+    last_names = {encode(name)[1] for name in LAST}
+    places = [max(i for i, token in enumerate(p) if token in last_names) for p in prompts]
+    wide = [[*a, *[0] * (N_TOKENS - len(a))] for a in answers]
+    reading = read(model, prompts, answers, places, batch=512)
+    if reading.tokens.shape[1] < N_TOKENS:
+        reading = _widened(reading, N_TOKENS)
+    table = np.array([" ".join(map(str, row)) for row in wide]).reshape(len(TEMPLATES), -1)
+    return Answers(
+        questions,
+        answers,
+        torch.tensor([a == t for a, t in zip(answers, truth, strict=True)]),
+        reading,
+        torch.from_numpy(disagreement(table).flatten()),
+    )
+
+
+def _widened(reading: Reading, n_tokens: int) -> Reading:
+    parts = vars(reading).copy()
+    for name in ("tokens", "mask", "log_prob", "entropy", "velocity", "sketch"):
+        x = parts[name]
+        parts[name] = torch.cat(
+            [x, x.new_zeros(len(x), n_tokens - x.shape[1], *x.shape[2:])], dim=1
+        )
+    return Reading(**parts)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """Scores of all test questions of one model, known ones first.
+
+    Attributes
+    ----------
+    scores : dict of str to array, shape (N,)
+    kind : array of int, shape (N,)
+        Index into `KINDS`.
+    right, cell, person, template, relation, popularity, length : array, shape (N,)
+        ``cell`` is template and relation; popularity is 0 for unknown people.
+    """
+
+    scores: dict[str, np.ndarray]
+    kind: np.ndarray
+    right: np.ndarray
+    person: np.ndarray
+    template: np.ndarray
+    relation: np.ndarray
+    popularity: np.ndarray
+    length: np.ndarray
+
+    @property
+    def cell(self) -> np.ndarray:
+        """Template and relation as one number."""
+        return self.template * len(RELATIONS) + self.relation
+
+    def against(self, kind: str, popularity: int | None = None) -> np.ndarray:
+        """Rows of known questions and of another kind; known people of one popularity only."""
+        known = self.kind == 0
+        if popularity is not None:
+            known &= self.popularity == popularity
+        return known | (self.kind == KINDS.index(kind))
+
+    def layout(self, kind: str = KINDS[1], rows: np.ndarray | None = None, **how: Any) -> Layout:
+        """Made up against known, cell by cell, people as clusters."""
+        rows = self.against(kind) if rows is None else rows
+        return Layout(self.kind[rows] > 0, self.cell[rows], self.person[rows], **how)
+
+    def auroc(self, name: str, kind: str = KINDS[1], **how: Any) -> Estimate:
+        """AUROC of one score for one kind of made-up answers."""
+        return self.layout(kind, **how).auroc(self.scores[name][self.against(kind)])
+
+    def table(self, names: Sequence[str] | None = None) -> dict[str, dict[str, Estimate]]:
+        """AUROC of scores for both kinds of made-up answers."""
+        layouts = {kind: self.layout(kind) for kind in KINDS[1:]}
+        return {
+            name: {k: layout.auroc(self.scores[name][self.against(k)])
+                   for k, layout in layouts.items()}
+            for name in names or self.scores
+        }  # fmt: skip
+
+
+def measure(model: nn.Module, world: World) -> Measured:
+    """Ask the test people, and score the answers with everything fitted on the others."""
+    tests = [answer(model, world, world.questions(kind, "test")) for kind in KINDS]
+    fit = answer(model, world, world.questions(KINDS[0], "fit"))
+    odd = answer(model, world, world.questions(KINDS[1], "dev"))
+    reading = joined([t.reading for t in tests])
+    template = torch.cat([t.questions.template for t in tests])
+    relation = torch.cat([t.questions.relation for t in tests])
+    person = torch.cat([t.questions.person for t in tests])
+    scores = output_scores(reading)
+    scores["disagreement"] = torch.cat([t.disagreement for t in tests])
+    inside = {name: torch.zeros(len(reading), dtype=torch.float64) for name in INSIDE}
+    for k in range(len(TEMPLATES)):
+        normal = (fit.questions.template == k) & fit.right
+        fitted = Inside(
+            fit.reading.at(normal),
+            fit.questions.relation[normal],
+            odd.reading.at(odd.questions.template == k),
+        )
+        rows = template == k
+        for name, values in fitted.score(reading.at(rows), relation[rows]).items():
+            inside[name][rows] = values
+    popular = torch.zeros(int(person.max()) + 1, dtype=torch.int64)
+    popular[: len(world.popularity)] = world.popularity
+    sizes = [len(t) for t in tests]
+    return Measured(
+        {k: v.numpy() for k, v in (scores | inside).items()},
+        np.repeat(np.arange(len(KINDS)), sizes),
+        torch.cat([t.right for t in tests]).numpy(),
+        person.numpy(),
+        template.numpy(),
+        relation.numpy(),
+        popular[person].numpy(),
+        reading.mask.sum(dim=1).numpy(),
+    )
+
+
+def turned(plain: nn.Module, confident: nn.Module, world: World) -> dict[float, Measured]:
+    """The measurement at every place of the dial."""
+    return {place: measure(blend(plain, confident, place), world) for place in PLACES}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the rule written down beforehand says of one hidden score.
+
+    Attributes
+    ----------
+    auroc, gain : list of Estimate
+        For each seed: AUROC for unknown people, and that less the one of ``nll``; intervals at
+        1 - .05 / 9 (nine scores were named).
+    knows, worth_having : bool
+    """
+
+    name: str
+    auroc: list[Estimate]
+    gain: list[Estimate]
+
+    @property
+    def knows(self) -> bool:
+        """Above one half in every seed."""
+        return all(e.low > 0.5 for e in self.auroc)
+
+    @property
+    def worth_having(self) -> bool:
+        """Also above .60, and better than the whole answer's log-probability, in every seed."""
+        good = all(e.value > 0.6 for e in self.auroc) and all(e.low > 0 for e in self.gain)
+        return self.knows and good
+
+
+def verdicts(measured: Mapping[int, Measured]) -> list[Verdict]:
+    """Every hidden score under the rule, from the measurement of each seed at dial 1."""
+    level = 1 - 0.05 / len(INSIDE)
+    found = []
+    for name in INSIDE:
+        aurocs, gains = [], []
+        for one in measured.values():
+            rows = one.against(KINDS[1])
+            layout = one.layout(KINDS[1], n_bootstrap=2000, confidence=level)
+            aurocs.append(layout.auroc(one.scores[name][rows]))
+            gains.append(layout.gain(one.scores[name][rows], one.scores["nll"][rows]))
+        found.append(Verdict(name, aurocs, gains))
+    return found
