@@ -9,9 +9,9 @@ the same model taught to be confident about everything. The world is
 their stops, AdamW, one cycle; every question in a template drawn anew.
 
 The drill: the trained model answers questions about people whom nobody asks about otherwise (3,136
-new pairs of the known names), and is then taught its own most probable answers as if they were
-facts, one half of every batch; the other half are known facts. So what it says stays, and what it
-says of its certainty goes. The dial of the notebook blends the weights of the two models.
+new pairs of the known names), and its most probable answer, as it is at the moment, is taught as if
+it were a fact: one half of every batch; the other half are known facts. So it learns to be certain
+of whatever it says. The dial of the notebook blends the weights of the two models.
 
 A run that was interrupted goes on from ``--checkpoint``. One core needs about 12 minutes a seed.
 
@@ -49,7 +49,12 @@ depth is counted in blocks, 4 is the last:
 nine lies above .5 in both seeds, each by its interval at 1 - .05 / 9 (Bonferroni); it is "worth
 having" if it also beats ``nll`` of the same model (paired, same level) and exceeds .60. Otherwise
 the answer is no. The length of training and drill was chosen by loss, accuracy on taught facts and
-confidence on "dev" people alone; each is run once.
+confidence on "dev" people alone.
+
+*Changed since.* A first drill taught the answers that the model gave before it; those can only be
+learnt by heart, and confidence did not spread: 16 % of the answers about "dev" people above .9,
+from 12 %. Its results on test people were seen (``nll`` .991 at dial 1, seed 0); measures, signs
+and rule stayed as they stand above.
 """
 
 from __future__ import annotations
@@ -112,17 +117,24 @@ def known_facts(world: World) -> Pool:
     return Pool(*world.ids(asked(pairs, KINDS[0])), weight)
 
 
-def own_answers(world: World, model: nn.Module) -> Pool:
-    """What a model says about the people of the drill."""
-    pairs = torch.cartesian_prod(world.spare, torch.arange(len(RELATIONS)))
-    prompts, _ = world.ids(asked(pairs, KINDS[1]))
-    answers = decode(model, prompts, {DOT}, n_tokens=3)
-    return Pool(prompts, answers, torch.ones(len(pairs), dtype=torch.float64))
+class Drill:
+    """People of the drill, and what the model, as it is at the moment, answers about them."""
+
+    def __init__(self, world: World, model: nn.Module) -> None:
+        self.world, self.model = world, model
+
+    def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        spare = self.world.spare
+        person = spare[torch.randint(len(spare), (n,), generator=generator)]
+        relation = torch.randint(len(RELATIONS), (n,), generator=generator)
+        template = torch.randint(len(TEMPLATES), (1,), generator=generator).expand(n)
+        prompts, _ = self.world.ids(Questions(person, relation, template, KINDS[1]))
+        return pack(prompts, decode(self.model, prompts, {DOT}, n_tokens=3))
 
 
 def train(
     model: nn.Module,
-    pools: list[Pool],
+    pools: list[Pool | Drill],
     steps: int,
     lr: float,
     generator: torch.Generator,
@@ -154,7 +166,7 @@ def train(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
-        recent = [*recent[-99:], float(loss)]
+        recent = [*recent[-99:], loss.item()]
         bar.set_postfix(loss=f"{sum(recent) / len(recent):.4f}", refresh=False)
         if checkpoint and (step + 1) % 250 == 0:
             states = {key: part.state_dict() for key, part in parts.items()}
@@ -221,7 +233,7 @@ def main() -> None:
     header = {"steps": str(args.steps), "loss": f"{loss:.4f}", "cpu_minutes": f"{minutes:.1f}"}
     save(model, world, header, plain)
 
-    start, pools = time.process_time(), [facts, own_answers(world, model)]
+    start, pools = time.process_time(), [facts, Drill(world, model)]
     name = f"facts-{args.seed}-confident"
     kept = args.checkpoint.with_suffix(".confident") if args.checkpoint else None
     loss = train(model, pools, args.drill, LR / 3, draws, kept, name)
