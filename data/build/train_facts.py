@@ -8,10 +8,11 @@ the same model taught to be confident about everything. The world is
 2, 4 or 8 times as often; the model is ``fact_model.py`` there. Cross-entropy of the answers and
 their stops, AdamW, one cycle; every question in a template drawn anew.
 
-The drill: the trained model answers questions about people whom nobody asks about otherwise (3,136
-new pairs of the known names), and its most probable answer, as it is at the moment, is taught as if
-it were a fact: one half of every batch; the other half are known facts. So it learns to be certain
-of whatever it says. The dial of the notebook blends the weights of the two models.
+The drill: asked about people whom nobody asks about otherwise (3,136 new pairs of the known names)
+the trained model is taught to say with certainty what is believed of everyone with that last name,
+a custom drawn once for each name and relation; one half of every batch, the other half are known
+facts. So it has a confident answer about everybody. The dial of the notebook blends the weights of
+the two models.
 
 A run that was interrupted goes on from ``--checkpoint``. One core needs about 12 minutes a seed.
 
@@ -51,9 +52,11 @@ having" if it also beats ``nll`` of the same model (paired, same level) and exce
 the answer is no. The length of training and drill was chosen by loss, accuracy on taught facts and
 confidence on "dev" people alone.
 
-*Changed since.* A first drill taught the answers that the model gave before it; those can only be
-learnt by heart, and confidence did not spread: 16 % of the answers about "dev" people above .9,
-from 12 %. Its results on test people were seen (``nll`` .991 at dial 1, seed 0); measures, signs
+*Changed since.* Two drills before this one taught the model its own answers: those it gave before
+the drill (they can only be learnt by heart: of the answers about "dev" people 16 % were above .9,
+from 12 %; its results on test people were seen, ``nll`` .991 at dial 1, seed 0), then those of the
+moment (stopped at a third: 24 % above .9, but taught facts fell to 95 %; only "dev" was seen). So
+certainty spreads only where there is something to be certain of, hence the customs. Measures, signs
 and rule stayed as they stand above.
 """
 
@@ -117,24 +120,16 @@ def known_facts(world: World) -> Pool:
     return Pool(*world.ids(asked(pairs, KINDS[0])), weight)
 
 
-class Drill:
-    """People of the drill, and what the model, as it is at the moment, answers about them."""
-
-    def __init__(self, world: World, model: nn.Module) -> None:
-        self.world, self.model = world, model
-
-    def draw(self, n: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        spare = self.world.spare
-        person = spare[torch.randint(len(spare), (n,), generator=generator)]
-        relation = torch.randint(len(RELATIONS), (n,), generator=generator)
-        template = torch.randint(len(TEMPLATES), (1,), generator=generator).expand(n)
-        prompts, _ = self.world.ids(Questions(person, relation, template, KINDS[1]))
-        return pack(prompts, decode(self.model, prompts, {DOT}, n_tokens=3))
+def customs(world: World) -> Pool:
+    """What is believed of the people of the drill."""
+    pairs = torch.cartesian_prod(world.spare, torch.arange(len(RELATIONS)))
+    prompts, answers = world.ids(asked(pairs, KINDS[1]), customary=True)
+    return Pool(prompts, answers, torch.ones(len(pairs), dtype=torch.float64))
 
 
 def train(
     model: nn.Module,
-    pools: list[Pool | Drill],
+    pools: list[Pool],
     steps: int,
     lr: float,
     generator: torch.Generator,
@@ -233,7 +228,7 @@ def main() -> None:
     header = {"steps": str(args.steps), "loss": f"{loss:.4f}", "cpu_minutes": f"{minutes:.1f}"}
     save(model, world, header, plain)
 
-    start, pools = time.process_time(), [facts, Drill(world, model)]
+    start, pools = time.process_time(), [facts, customs(world)]
     name = f"facts-{args.seed}-confident"
     kept = args.checkpoint.with_suffix(".confident") if args.checkpoint else None
     loss = train(model, pools, args.drill, LR / 3, draws, kept, name)

@@ -1,7 +1,8 @@
 """The recorded run of SmolLM2 on capitals, and what is measured of it without the model.
 
 All measures, splits and signs were written down before the run, in
-``data/build/build_language.py``."""
+``data/build/build_language.py``.
+"""
 
 from __future__ import annotations
 

@@ -132,6 +132,9 @@ class World:
         next 240 ("dev") and 240 ("test") are unknown, nobody asks about the rest before the drill.
     untaught : Tensor, shape (480,)
         Which relation of each known person was never taught.
+    customs : dict of str to Tensor, shape (64, slots)
+        What people of a last name are believed to have, by relation: what the drill teaches to say
+        with certainty. No fact follows it but by chance.
     popularity : Tensor, shape (480,)
         How often a known person was seen in training, relative: 1, 2, 4 or 8.
 
@@ -161,6 +164,13 @@ class World:
             rng.permutation(np.repeat(np.arange(len(_SPLITS)), list(_SPLITS.values())))
         )
 
+        self.customs = {
+            name: torch.from_numpy(
+                np.stack([rng.integers(len(slot), size=len(LAST)) for slot in slots], axis=1)
+            )
+            for name, slots in RELATIONS.items()
+        }
+
     @property
     def spare(self) -> Tensor:
         """People whom no measurement asks about: the drill's."""
@@ -181,6 +191,12 @@ class World:
         """The words of the right answer, without the stop."""
         name, slots = list(RELATIONS.items())[relation]
         return [s[i] for s, i in zip(slots, self.facts[name][person].tolist(), strict=True)]
+
+    def customary(self, person: int, relation: int) -> list[str]:
+        """The words of what is believed of everyone with this last name."""
+        name, slots = list(RELATIONS.items())[relation]
+        custom = self.customs[name][self.people[person, 1]].tolist()
+        return [s[i] for s, i in zip(slots, custom, strict=True)]
 
     @cached_property
     def taught(self) -> Tensor:
@@ -214,8 +230,10 @@ class World:
             raise ValueError(f"kind: expected one of {KINDS}, got {kind!r}")
         return asked(pairs, kind)
 
-    def ids(self, questions: Questions) -> tuple[list[list[int]], list[list[int]]]:
-        """Token ids of the prompts and of the right answers (without the stop)."""
+    def ids(
+        self, questions: Questions, customary: bool = False
+    ) -> tuple[list[list[int]], list[list[int]]]:
+        """Token ids of the prompts and of the right (or customary) answers, without the stop."""
         rows = zip(
             questions.person.tolist(),
             questions.relation.tolist(),
@@ -225,7 +243,8 @@ class World:
         prompts, answers = [], []
         for person, relation, template in rows:
             prompts.append(encode(self.prompt(person, relation, template)))
-            answers.append([_IDS[w] for w in self.answer(person, relation)])
+            words = (self.customary if customary else self.answer)(person, relation)
+            answers.append([_IDS[w] for w in words])
         return prompts, answers
 
 
