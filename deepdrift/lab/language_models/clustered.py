@@ -138,12 +138,19 @@ class Layout:
 
     def auroc(self, scores: Any, confidence: float | None = None) -> Estimate:
         """Mean AUROC over cells."""
-        return self._estimate(np.nanmean(self.by_cell(scores), axis=1), confidence)
+        return self._estimate(_mean(self.by_cell(scores)), confidence)
 
     def gain(self, scores: Any, beside: Any, confidence: float | None = None) -> Estimate:
         """Mean AUROC less that of other scores, on the same draws."""
         difference = self.by_cell(scores) - self.by_cell(beside)
-        return self._estimate(np.nanmean(difference, axis=1), confidence)
+        return self._estimate(_mean(difference), confidence)
+
+
+def _mean(values: Array) -> Array:
+    """Mean over cells of each draw, without those that a draw left with one kind only."""
+    known = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, values, 0.0).sum(axis=1) / known.sum(axis=1)
 
 
 def rate(hits: ArrayLike, cluster: ArrayLike, n_bootstrap: int = 1000, seed: int = 0) -> Estimate:

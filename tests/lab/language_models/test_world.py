@@ -42,20 +42,12 @@ def test_unknown_people_are_made_of_known_names(world):
 
 
 def test_kinds_and_splits_do_not_overlap(world):
-    parts = {
-        (kind, split): {
-            (p, r)
-            for p, r in zip(
-                *(getattr(world.questions(kind, split), x).tolist() for x in ("person", "relation")),
-                strict=True,
-            )
-        }
-        for kind, split in [
-            *[(KINDS[0], s) for s in ("fit", "calibration", "test")],
-            *[(KINDS[2], s) for s in ("fit", "calibration", "test")],
-            *[(KINDS[1], s) for s in ("dev", "test")],
-        ]
-    }
+    wanted = [(KINDS[k], s) for k in (0, 2) for s in ("fit", "calibration", "test")]
+    parts = {}
+    for kind, split in [*wanted, *[(KINDS[1], s) for s in ("dev", "test")]]:
+        questions = world.questions(kind, split)
+        rows = zip(questions.person.tolist(), questions.relation.tolist(), strict=True)
+        parts[kind, split] = set(rows)
     seen = set()
     for pairs in parts.values():
         assert not seen & pairs
@@ -89,6 +81,17 @@ def test_facts_are_drawn_apart_from_names_and_worlds_differ(world):
     homes = world.facts["home"][:, 0]
     by_name = torch.stack([homes[world.people[:, 0] == k].double().mean() for k in range(64)])
     assert float(by_name.std()) < 4 * 48 / 12**0.5 / 64**0.5  # as 64 draws of 48 towns scatter
+
+
+def test_customs_go_by_the_last_name_and_facts_do_not(world):
+    last = world.people[:, 1]
+    people = (last == last[0]).nonzero()[:, 0].tolist()
+    assert len({tuple(world.customary(p, 1)) for p in people}) == 1
+    assert len({tuple(world.answer(p, 1)) for p in people}) > 30
+    questions = asked(torch.tensor([[people[0], 1]]), KINDS[1], templates=[0])
+    words = vocabulary()
+    said = [words[i] for i in world.ids(questions, customary=True)[1][0]]
+    assert said == world.customary(people[0], 1)
 
 
 def test_bad_kinds_and_splits_are_named(world):

@@ -1,0 +1,42 @@
+"""Formats and blame, counted on a made run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from deepdrift.lab.language_models.unfamiliar import (
+    FAULTS,
+    FAULTY_BLOCKS,
+    blame,
+    kept,
+    switch_rates,
+    withdrawn,
+)
+
+
+def test_switch_and_same_format(made):
+    rates = switch_rates(made)
+    assert all(rates[a][b].value == 1 for a in rates for b in rates if a != b)
+    assert withdrawn(made) == (20, 20)
+    same = kept(made)
+    for i, template in enumerate(made.templates):
+        expected = (made.format_p[i, made.rows(template)] > 0.05).mean()
+        assert same[template].value == pytest.approx(expected)
+        assert rates[template][template].value == pytest.approx(1 - expected)
+    lax = replace(made, format_p=np.where(np.arange(len(made)) % 8 == 0, 0.5, made.format_p))
+    assert withdrawn(lax) == (0, 20)  # one prompt of eight is let through: less than 90 %
+
+
+def test_blame_counts_the_broken_block_itself(made):
+    shape = (len(FAULTS), len(FAULTY_BLOCKS), 10)
+    truth = np.broadcast_to(np.array(FAULTY_BLOCKS)[None, :, None], shape)
+    half = np.where(np.arange(10) < 5, truth, truth + 1)
+    other = {f"broken_innovation_{rule}": truth for rule in ("largest", "first")}
+    other |= {"broken_distance_largest": half, "broken_distance_first": np.zeros(shape)}
+    found = blame(replace(made, other=other))
+    assert found["innovation, first"]["all"].value == 1
+    assert [found["distance, largest"][f].value for f in FAULTS] == [0.5] * 3
+    assert found["distance, first"]["noise"].value == 0
