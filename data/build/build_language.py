@@ -54,8 +54,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -63,7 +62,7 @@ from typing import Any
 import numpy as np
 import torch
 from language_records import write_records
-from torch import Tensor, nn
+from torch import nn
 from tqdm import tqdm
 
 from deepdrift.lab.language_models.answering import decode, run
@@ -77,13 +76,17 @@ from deepdrift.lab.language_models.capitals import (
     normalise,
     stop_tokens,
 )
+from deepdrift.lab.language_models.faults import (
+    FAULTS,
+    FAULTY_BLOCKS,
+    accused,
+    broken,
+    chain_scores,
+    last_states,
+)
 from deepdrift.lab.language_models.microscope import SEPARATOR, velocity_map
-from deepdrift.lab.language_models.passes import Reading, blocks_of, read, states_of
+from deepdrift.lab.language_models.passes import Reading, blocks_of, read
 from deepdrift.lab.language_models.smollm import load_smollm
-from deepdrift.lab.language_models.unfamiliar import FAULTY_BLOCKS
-from deepdrift.scores.distance import LayerDistance
-from deepdrift.scores.innovation import StepPredictor
-from deepdrift.states.projection import Projection
 
 N_SAMPLES = 8
 N_BROKEN, FAULT_TEMPLATE = 40, "statement"
@@ -218,66 +221,6 @@ def _end(row: list[int], stops: set[int]) -> int:
 
 # ---- a broken block ----
 
-FAULTS: dict[str, Callable[[Tensor, Tensor, torch.Generator], Tensor]] = {
-    "left out": lambda x, y, g: x,
-    "halved": lambda x, y, g: (x + y) / 2,
-    "noise": lambda x, y, g: (
-        y + torch.randn(y.shape, generator=g) * (y - x).square().mean(dim=-1, keepdim=True).sqrt()
-    ),
-}
-
-
-@contextmanager
-def broken(block: nn.Module, fault: str) -> Iterator[None]:
-    """A block whose update is changed, as long as the code inside runs."""
-    draws = torch.Generator().manual_seed(0)
-    handle = block.register_forward_hook(lambda _, args, out: FAULTS[fault](args[0], out, draws))
-    try:
-        yield
-    finally:
-        handle.remove()
-
-
-@torch.no_grad()
-def last_states(model: nn.Module, prompts: list[list[int]]) -> Tensor:
-    """States of every block at the last prompt token, ``(N, L, D)``."""
-    rows = []
-    for prompt in prompts:
-        with states_of(blocks_of(model)) as states:
-            model(torch.tensor([prompt]))
-        rows.append(torch.stack([s[0, -1] for s in states[1:]]))
-    return torch.stack(rows)
-
-
-def chain_scores(normal: Tensor, states: Tensor) -> tuple[Tensor, Tensor]:
-    """Innovation of every step and distance in every block, each for its block: ``(N, L)``.
-
-    Sketches of 32 numbers. The first block has no step into it and gets its distance for both.
-    """
-    project = Projection(32)
-
-    def sketch(x: Tensor) -> Tensor:
-        return project(x.reshape(-1, x.shape[-1])).view(*x.shape[:2], -1)
-
-    fit, new = sketch(normal), sketch(states)
-    names = [str(i) for i in range(fit.shape[1])]
-    distance = LayerDistance().fit({k: fit[:, i] for i, k in enumerate(names)})
-    d = distance.score({k: new[:, i] for i, k in enumerate(names)})
-    q = [d[:, 0]]
-    for i in range(1, fit.shape[1]):
-        step = StepPredictor().fit(fit[:, i - 1], fit[:, i])
-        q.append(step.score(new[:, i - 1], new[:, i]))
-    return torch.stack(q, dim=1), d
-
-
-def named(normal: Tensor, scores: Tensor) -> dict[str, Tensor]:
-    """Which block is accused, by both rules, counted from one; 0 if none."""
-    a, b = normal.clamp(min=1e-9).log(), scores.clamp(min=1e-9).log()
-    z = (b - a.mean(dim=0)) / a.std(dim=0)
-    beyond = b > a.amax(dim=0)
-    first = torch.where(beyond.any(dim=1), beyond.int().argmax(dim=1) + 1, 0)
-    return {"largest": z.argmax(dim=1) + 1, "first": first}
-
 
 def breakage(model: nn.Module, tokenizer: Any, countries: list[Country]) -> dict[str, Any]:
     """Accused blocks ``(fault, block, prompt)`` for two scores and two rules."""
@@ -299,8 +242,8 @@ def breakage(model: nn.Module, tokenizer: Any, countries: list[Country]) -> dict
             with broken(blocks_of(model)[block - 1], fault):
                 states = last_states(model, test)
             for kind, normal, scores in zip(kinds, usual, chain_scores(fit, states), strict=True):
-                for rule, accused in named(normal, scores).items():
-                    found[f"{kind}_{rule}"][f, b] = accused.numpy()
+                for rule, blocks in accused(normal, scores).items():
+                    found[f"{kind}_{rule}"][f, b] = blocks.numpy()
     return found
 
 

@@ -10,12 +10,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from deepdrift.evidence.calibration import conformal_p_values
 from deepdrift.lab.language_models.capitals import TEMPLATES, Country, normalise
 from deepdrift.lab.language_models.doubt import INSIDE, Inside, disagreement, output_scores
+from deepdrift.lab.language_models.microscope import explained_share
 from deepdrift.lab.language_models.passes import Reading, joined
-from deepdrift.lab.language_models.records import N_FOLDS, N_QUARTERS, folds
-from deepdrift.scores.innovation import Innovation
+from deepdrift.lab.language_models.records import N_FOLDS, folds
+from deepdrift.lab.language_models.unfamiliar import format_p_values
 
 PROBE_STRENGTH = 0.01
 
@@ -50,30 +50,6 @@ def inside_scores(
     return found, steps
 
 
-def formats(sketch: Tensor, template: Tensor, country: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """P-value, and innovation by step, of every prompt under a guard of each template.
-
-    Returns
-    -------
-    Tensor, shape (5, N), and Tensor, shape (5, N, L - 1)
-    """
-    quarter = torch.from_numpy(folds(n, N_QUARTERS, seed=1))[country]
-    layers = {str(i): sketch[:, i] for i in range(sketch.shape[1])}
-    p = torch.zeros(len(TEMPLATES), len(sketch), dtype=torch.float64)
-    steps = torch.zeros(len(TEMPLATES), len(sketch), sketch.shape[1] - 1, dtype=torch.float64)
-    for i in range(len(TEMPLATES)):
-        for k in range(N_QUARTERS):
-            held, tuning = quarter == k, quarter == (k + 1) % N_QUARTERS
-            fit = (template == i) & ~held & ~tuning
-            guard = Innovation().fit({name: x[fit] for name, x in layers.items()})
-            usual = (template == i) & tuning
-            q = guard.score(layers)
-            normal = q[usual].mean(dim=1)
-            p[i, held] = conformal_p_values(normal, q[held].mean(dim=1))
-            steps[i, held] = q[held]
-    return p, steps
-
-
 def explained(walks: dict[str, Any], answers_only: bool) -> np.ndarray:
     """Adjusted R^2 of the velocity by token, by template and place, by both: ``(3, L)``."""
     token, place, v = [], [], []
@@ -82,17 +58,7 @@ def explained(walks: dict[str, Any], answers_only: bool) -> np.ndarray:
         token.append(walk["token"][rows].astype(np.int64))
         place.append(walk["place"][rows].astype(np.int64) + 1000 * t)
         v.append(walk["v"][rows].astype(np.float64))
-    y = np.concatenate(v)
-    groups = [np.unique(np.concatenate(g), return_inverse=True)[1] for g in (token, place)]
-    return np.stack([adjusted_r2(y, wanted) for wanted in ([groups[0]], [groups[1]], groups)])
-
-
-def adjusted_r2(y: np.ndarray, groups: list[np.ndarray]) -> np.ndarray:
-    """Adjusted R^2 ``(L,)`` of additive group means, by least squares."""
-    design = np.concatenate([np.eye(g.max() + 1)[g] for g in groups], axis=1)
-    beta, _, rank, _ = np.linalg.lstsq(design, y, rcond=None)
-    rest = ((y - design @ beta) ** 2).sum(axis=0) / (len(y) - rank)
-    return 1 - rest / (((y - y.mean(axis=0)) ** 2).sum(axis=0) / (len(y) - 1))
+    return explained_share(np.concatenate(v), np.concatenate(token), np.concatenate(place))
 
 
 def token_means(walks: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -133,7 +99,7 @@ def write_records(
     scores["sample entropy"] = torch.from_numpy(
         np.concatenate([entropy[t]["entropy"] for t in names]).astype(np.float64)
     )
-    p, format_steps = formats(reading.prompt_sketch, template, country, n)
+    p, format_steps = format_p_values(reading.prompt_sketch, template, country)
     tokens, seen, means = token_means(walks)
     rank = reading.prompt_sketch.shape[-1]
 

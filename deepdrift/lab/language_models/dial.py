@@ -27,8 +27,10 @@ from deepdrift.lab.language_models.doubt import (
     output_scores,
 )
 from deepdrift.lab.language_models.fact_model import FactModel, blend
+from deepdrift.lab.language_models.microscope import explained_share, velocity_map
 from deepdrift.lab.language_models.passes import Reading, joined, read
 from deepdrift.lab.language_models.world import (
+    FIRST,
     KINDS,
     LAST,
     RELATIONS,
@@ -49,6 +51,7 @@ __all__ = [
     "measure",
     "probe_by_block",
     "recorded",
+    "token_share",
     "turned",
     "verdicts",
 ]
@@ -231,6 +234,24 @@ def measure(model: nn.Module, world: World) -> Measured:
 def turned(plain: nn.Module, confident: nn.Module, world: World) -> dict[float, Measured]:
     """The measurement at every place of the dial."""
     return {place: measure(blend(plain, confident, place), world) for place in PLACES}
+
+
+def token_share(model: nn.Module, world: World, questions: Questions) -> np.ndarray:
+    """Share of the velocity's variance explained by token, place, both: ``(3, 4)``, by block.
+
+    At every position from the first name to the answer's last token.
+    """
+    prompts, _ = world.ids(questions)
+    answers = decode(model, prompts, set(encode(STOP)[1:]), N_TOKENS)
+    names = {encode(name)[1] for name in FIRST}
+    velocity, token, place = [], [], []
+    for i, (prompt, said) in enumerate(zip(prompts, answers, strict=True)):
+        ids = [*prompt, *said]
+        start = next(p for p, t in enumerate(ids) if t in names)
+        velocity.append(velocity_map(model, ids)[start:].numpy())
+        token += ids[start:]
+        place += [100 * int(questions.template[i]) + p for p in range(start, len(ids))]
+    return explained_share(np.concatenate(velocity), np.array(token), np.array(place))
 
 
 def recorded(seed: int = 0) -> dict[float, dict[str, Any]]:

@@ -3,16 +3,54 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
+from deepdrift.evidence.calibration import conformal_p_values
 from deepdrift.lab.bench.evaluation import Estimate, proportion
 from deepdrift.lab.language_models.clustered import rate
-from deepdrift.lab.language_models.records import Records
+from deepdrift.lab.language_models.faults import FAULTS, FAULTY_BLOCKS
+from deepdrift.lab.language_models.records import N_QUARTERS, Records, folds
+from deepdrift.scores.innovation import Innovation
 
-__all__ = ["FAULTS", "FAULTY_BLOCKS", "blame", "kept", "switch_rates", "withdrawn"]
+__all__ = ["blame", "format_p_values", "kept", "switch_rates", "withdrawn"]
 
 ALPHA, ENOUGH = 0.05, 0.9
-FAULTS = ("left out", "halved", "noise")
-FAULTY_BLOCKS = (4, 9, 14, 19, 24, 28)
+
+
+def format_p_values(sketch: Tensor, template: Tensor, country: Tensor) -> tuple[Tensor, Tensor]:
+    """P-value, and innovation by step, of every prompt under a guard of each template.
+
+    A guard is fitted on two quarters of the countries (or people), calibrated on a third, and
+    judges the last one; the quarters rotate, so that every prompt is judged once.
+
+    Parameters
+    ----------
+    sketch : Tensor, shape (N, L, r)
+        At the last token of the prompts.
+    template, country : Tensor, shape (N,), int64, counted from 0
+
+    Returns
+    -------
+    p : Tensor, shape (templates, N), float64
+    steps : Tensor, shape (templates, N, L - 1), float64
+        Squared standardised residuals; the p-value is that of their mean.
+    """
+    n, k = int(country.max()) + 1, int(template.max()) + 1
+    quarter = torch.from_numpy(folds(n, N_QUARTERS, seed=1))[country]
+    layers = {str(i): sketch[:, i] for i in range(sketch.shape[1])}
+    p = torch.zeros(k, len(sketch), dtype=torch.float64)
+    steps = torch.zeros(k, len(sketch), sketch.shape[1] - 1, dtype=torch.float64)
+    for i in range(k):
+        for held in range(N_QUARTERS):
+            judged, tuning = quarter == held, quarter == (held + 1) % N_QUARTERS
+            fit = (template == i) & ~judged & ~tuning
+            guard = Innovation().fit({name: x[fit] for name, x in layers.items()})
+            q = guard.score(layers)
+            normal = q[(template == i) & tuning].mean(dim=1)
+            p[i, judged] = conformal_p_values(normal, q[judged].mean(dim=1))
+            steps[i, judged] = q[judged]
+    return p, steps
 
 
 def switch_rates(records: Records, alpha: float = ALPHA) -> dict[str, dict[str, Estimate]]:

@@ -12,6 +12,7 @@ from deepdrift.lab.language_models.fact_model import FactModel
 from deepdrift.lab.language_models.microscope import (
     ANSWERS,
     SEPARATOR,
+    explained_share,
     follows_the_token,
     slides,
     velocity_map,
@@ -58,3 +59,16 @@ def test_the_velocity_follows_the_token(made):
     scale = np.mean([71, 81, 91, 82, 72, 62])
     assert found["same question, another token"] == pytest.approx(np.full(3, 20 / scale))
     assert found["same token, another question"] == pytest.approx(np.full(3, 1 / scale))
+
+
+def test_shares_by_hand():
+    """Two tokens, two places: a difference of 2 by token and noise that is neither."""
+    rng = np.random.default_rng(0)
+    token, place = rng.integers(2, size=4000), rng.integers(2, size=4000)
+    noise = rng.normal(size=4000)
+    found = explained_share(np.stack([2.0 * token + noise, noise, 2.0 * place], 1), token, place)
+    assert found[:, 0] == pytest.approx([0.5, 0, 0.5], abs=0.03)  # 1 of 1 + 1
+    assert found[:, 1] == pytest.approx([0, 0, 0], abs=0.01)
+    assert found[:, 2] == pytest.approx([0, 1, 1], abs=0.01)
+    many = explained_share(noise[:, None], rng.integers(1000, size=4000), place)
+    assert abs(many[0, 0]) < 0.05  # a thousand groups explain nothing by their number

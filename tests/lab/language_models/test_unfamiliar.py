@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
+from deepdrift.lab.language_models.faults import FAULTS, FAULTY_BLOCKS
 from deepdrift.lab.language_models.unfamiliar import (
-    FAULTS,
-    FAULTY_BLOCKS,
     blame,
+    format_p_values,
     kept,
     switch_rates,
     withdrawn,
@@ -40,3 +41,19 @@ def test_blame_counts_the_broken_block_itself(made):
     assert found["innovation, first"]["all"].value == 1
     assert [found["distance, largest"][f].value for f in FAULTS] == [0.5] * 3
     assert found["distance, first"]["noise"].value == 0
+
+
+def test_a_guard_knows_its_own_format_and_no_other():
+    g = torch.Generator().manual_seed(0)
+    n, k = 160, 2
+    country, template = torch.arange(n).repeat(k), torch.arange(k).repeat_interleave(n)
+    first = torch.randn(n * k, 4, generator=g)
+    second = torch.where(template[:, None] == 0, first, -first)  # another map in another format
+    sketch = torch.stack([first, second + 0.1 * torch.randn(n * k, 4, generator=g)], dim=1)
+    p, steps = format_p_values(sketch, template, country)
+    assert p.shape == (2, 2 * n) and steps.shape == (2, 2 * n, 1)
+    for own in range(k):
+        assert (p[own, template != own] <= 1 / 41 + 1e-9).all()
+        same = p[own, template == own]
+        assert float((same <= 0.05).double().mean()) < 0.12
+        assert float(same.mean()) == pytest.approx(0.5, abs=0.08)
