@@ -135,19 +135,23 @@ def train(
     generator: torch.Generator,
     checkpoint: Path | None,
     name: str,
-) -> float:
-    """Teach what is drawn in equal parts from all pools; the mean loss of the last 100 steps."""
+) -> tuple[float, float]:
+    """Teach what is drawn in equal parts from all pools.
+
+    Returns the mean loss of the last 100 steps, and minutes of the processor.
+    """
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, steps, pct_start=0.1)
     parts: dict[str, Any] = {"model": model, "optimizer": optimizer, "schedule": schedule}
-    done, recent = 0, []
+    done, recent, before = 0, [], 0.0
+    start = time.process_time()
     if checkpoint and checkpoint.is_file():
         kept = torch.load(checkpoint, weights_only=True)
         if kept["name"] == name:
             for key, part in parts.items():
                 part.load_state_dict(kept[key])
             generator.set_state(kept["draws"])
-            done = kept["step"]
+            done, recent, before = kept["step"], kept["recent"], kept["minutes"]
     model.train()
     bar = tqdm(range(done, steps), name, mininterval=10)
     for step in bar:
@@ -166,11 +170,19 @@ def train(
         if checkpoint and (step + 1) % 250 == 0:
             states = {key: part.state_dict() for key, part in parts.items()}
             torch.save(
-                {**states, "draws": generator.get_state(), "step": step + 1, "name": name},
+                {
+                    **states,
+                    "draws": generator.get_state(),
+                    "step": step + 1,
+                    "name": name,
+                    "recent": recent,
+                    "minutes": before + (time.process_time() - start) / 60,
+                },
                 checkpoint,
             )
     model.eval()
-    return sum(recent) / max(len(recent), 1)
+    minutes = before + (time.process_time() - start) / 60
+    return sum(recent) / max(len(recent), 1), minutes
 
 
 @torch.no_grad()
@@ -218,21 +230,19 @@ def main() -> None:
     torch.set_num_threads(args.threads)
     torch.manual_seed(args.seed)
     draws = torch.Generator().manual_seed(args.seed)
-    world, model, start = World(args.seed), FactModel(), time.process_time()
+    world, model = World(args.seed), FactModel()
     facts = known_facts(world)
 
     plain = args.out / f"facts-{args.seed}.safetensors"
     kept = args.checkpoint.with_suffix(".plain") if args.checkpoint else None
-    loss = train(model, [facts], args.steps, LR, draws, kept, f"facts-{args.seed}")
-    minutes = (time.process_time() - start) / 60
+    loss, minutes = train(model, [facts], args.steps, LR, draws, kept, f"facts-{args.seed}")
     header = {"steps": str(args.steps), "loss": f"{loss:.4f}", "cpu_minutes": f"{minutes:.1f}"}
     save(model, world, header, plain)
 
-    start, pools = time.process_time(), [facts, customs(world)]
+    pools = [facts, customs(world)]
     name = f"facts-{args.seed}-confident"
     kept = args.checkpoint.with_suffix(".confident") if args.checkpoint else None
-    loss = train(model, pools, args.drill, LR / 3, draws, kept, name)
-    minutes = (time.process_time() - start) / 60
+    loss, minutes = train(model, pools, args.drill, LR / 3, draws, kept, name)
     header = {"steps": str(args.drill), "loss": f"{loss:.4f}", "cpu_minutes": f"{minutes:.1f}"}
     save(model, world, header, args.out / f"{name}.safetensors")
 

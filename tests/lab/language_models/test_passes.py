@@ -77,3 +77,28 @@ def test_no_hook_is_left_behind_even_after_an_error(model):
     with pytest.raises(IndexError), states_of(blocks_of(model)):
         model(torch.tensor([[10_000]]))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_the_guard_says_the_same(model, reading):
+    from deepdrift.guard import DeepDriftGuard
+
+    guard = DeepDriftGuard(model, rank=32)
+    trace = guard.read(PROMPTS, ANSWERS)
+    assert trace.layers == tuple(f"blocks.{i}" for i in range(4))
+    assert torch.equal(trace.mask, reading.mask)
+    for name in ("log_prob", "entropy", "velocity", "sketch"):
+        ours, theirs = getattr(reading, name), getattr(trace, name)
+        assert (ours - theirs)[reading.mask].abs().max() < 1e-4, name
+    assert (reading.prompt_sketch - trace.prompt_sketch).abs().max() < 1e-4
+    assert torch.allclose(reading.fold(-reading.log_prob), trace.nll, atol=1e-4)
+
+
+def test_the_guard_walks_token_by_token(model, reading):
+    from deepdrift.guard import DeepDriftGuard
+
+    guard = DeepDriftGuard(model)
+    diagnosis = guard(torch.tensor([PROMPTS[0]]))
+    for token, expected in zip(ANSWERS[0], reading.log_prob[0].tolist(), strict=True):
+        log_p = diagnosis.next_logits.flatten().log_softmax(dim=0)
+        assert float(log_p[token]) == pytest.approx(expected, abs=1e-4)
+        diagnosis = guard(torch.tensor([token]))
