@@ -13,7 +13,7 @@ from deepdrift.lab.language_models.faults import FAULTS, FAULTY_BLOCKS
 from deepdrift.lab.language_models.records import N_QUARTERS, Records, folds
 from deepdrift.scores.innovation import Innovation
 
-__all__ = ["blame", "format_p_values", "kept", "switch_rates", "withdrawn"]
+__all__ = ["blame", "blame_together", "format_p_values", "kept", "switch_rates", "withdrawn"]
 
 ALPHA, ENOUGH = 0.05, 0.9
 
@@ -92,3 +92,17 @@ def blame(records: Records) -> dict[str, dict[str, Estimate]]:
             row["all"] = proportion(int(hits.sum()), hits.size)
             found[f"{score}, {rule}"] = row
     return found
+
+
+def blame_together(records: Records, score: str, rule: str) -> dict[str, dict[int, int]]:
+    """The block that most prompts name, 0 if most name none: fault -> broken block -> named one.
+
+    A fault stays, so prompts may vote. Not among the measures that were named beforehand.
+    """
+    votes = records.other[f"broken_{score}_{rule}"].astype(int)
+    return {
+        fault: {
+            block: int(np.bincount(votes[i, k]).argmax()) for k, block in enumerate(FAULTY_BLOCKS)
+        }
+        for i, fault in enumerate(FAULTS)
+    }

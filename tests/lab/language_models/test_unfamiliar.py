@@ -11,6 +11,7 @@ import torch
 from deepdrift.lab.language_models.faults import FAULTS, FAULTY_BLOCKS
 from deepdrift.lab.language_models.unfamiliar import (
     blame,
+    blame_together,
     format_p_values,
     kept,
     switch_rates,
@@ -36,8 +37,12 @@ def test_blame_counts_the_broken_block_itself(made):
     truth = np.broadcast_to(np.array(FAULTY_BLOCKS)[None, :, None], shape)
     half = np.where(np.arange(10) < 5, truth, truth + 1)
     other = {f"broken_innovation_{rule}": truth for rule in ("largest", "first")}
-    other |= {"broken_distance_largest": half, "broken_distance_first": np.zeros(shape)}
-    found = blame(replace(made, other=other))
+    other |= {"broken_distance_largest": half, "broken_distance_first": np.zeros(shape, int)}
+    records = replace(made, other=other)
+    voted = blame_together(records, "innovation", "first")
+    assert voted == {f: {b: b for b in FAULTY_BLOCKS} for f in FAULTS}
+    assert set(blame_together(records, "distance", "first")["noise"].values()) == {0}
+    found = blame(records)
     assert found["innovation, first"]["all"].value == 1
     assert [found["distance, largest"][f].value for f in FAULTS] == [0.5] * 3
     assert found["distance, first"]["noise"].value == 0
