@@ -129,21 +129,22 @@ class Layout:
         ]
         return np.stack(columns, axis=1)
 
-    def _estimate(self, values: Array, confidence: float | None) -> Estimate:
+    def estimate(self, values: Array, confidence: float | None = None) -> Estimate:
+        """Mean over cells of what `by_cell` gave, or of a difference of two, with its interval."""
+        means = _mean(values)
         tail = (1 - (confidence or self.confidence)) / 2
-        low, high = np.nanquantile(values[1:], [tail, 1 - tail]).tolist()
+        low, high = np.nanquantile(means[1:], [tail, 1 - tail]).tolist()
         n = int(sum(self.positive[r].sum() for r in self.rows))
         total = int(sum(map(len, self.rows)))
-        return Estimate(float(values[0]), low, high, total - n, n, confidence or self.confidence)
+        return Estimate(float(means[0]), low, high, total - n, n, confidence or self.confidence)
 
     def auroc(self, scores: Any, confidence: float | None = None) -> Estimate:
         """Mean AUROC over cells."""
-        return self._estimate(_mean(self.by_cell(scores)), confidence)
+        return self.estimate(self.by_cell(scores), confidence)
 
     def gain(self, scores: Any, beside: Any, confidence: float | None = None) -> Estimate:
         """Mean AUROC less that of other scores, on the same draws."""
-        difference = self.by_cell(scores) - self.by_cell(beside)
-        return self._estimate(_mean(difference), confidence)
+        return self.estimate(self.by_cell(scores) - self.by_cell(beside), confidence)
 
 
 def _mean(values: Array) -> Array:

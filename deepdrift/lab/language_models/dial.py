@@ -345,13 +345,14 @@ class Verdict:
 def verdicts(measured: Mapping[int, Measured]) -> list[Verdict]:
     """Every hidden score under the rule, from the measurement of each seed at dial 1."""
     level = 1 - 0.05 / len(INSIDE)
-    found = []
-    for name in INSIDE:
-        aurocs, gains = [], []
-        for one in measured.values():
-            rows = one.against(KINDS[1])
-            layout = one.layout(KINDS[1], n_bootstrap=2000, confidence=level)
-            aurocs.append(layout.auroc(one.scores[name][rows]))
-            gains.append(layout.gain(one.scores[name][rows], one.scores["nll"][rows]))
-        found.append(Verdict(name, aurocs, gains))
-    return found
+    aurocs: dict[str, list[Estimate]] = {name: [] for name in INSIDE}
+    gains: dict[str, list[Estimate]] = {name: [] for name in INSIDE}
+    for one in measured.values():
+        rows = one.against(KINDS[1])
+        layout = one.layout(KINDS[1], n_bootstrap=2000, confidence=level)
+        base = layout.by_cell(one.scores["nll"][rows])
+        for name in INSIDE:
+            values = layout.by_cell(one.scores[name][rows])
+            aurocs[name].append(layout.estimate(values))
+            gains[name].append(layout.estimate(values - base))
+    return [Verdict(name, aurocs[name], gains[name]) for name in INSIDE]
