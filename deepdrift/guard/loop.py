@@ -44,6 +44,8 @@ class HandLoop:
         self._decoder, self._quiet = decoder, quiet
         self._mask = torch.empty(0, 0, device="cpu")
         self._ragged = False
+        # asking every module for its mode takes half a millisecond: once an answer is enough
+        self._evaluating = not any(module.training for module in decoder.network.modules())
 
     @property
     def started(self) -> bool:
@@ -86,7 +88,8 @@ class HandLoop:
             )
             mask = None if recurrent else self._mask.to(decoder.device)
         wanted = {} if cache is None else {decoder.cache_name: cache}
-        with self._quiet(), Tap(decoder, self.run):
+        steady = self._evaluating and not decoder.network.training and self._quiet.draws is False
+        with torch.no_grad() if steady else self._quiet(), Tap(decoder, self.run):
             decoder.call(
                 ids,
                 attention_mask=mask,
