@@ -132,7 +132,7 @@ def intervals(
 ) -> None:
     """One panel for each name; blue at the output, orange inside, grey for controls."""
     names = list(next(iter(panels.values())))
-    with figures.figure(1.1 + 0.19 * len(names)) as fig:
+    with figures.figure(1.1 + 0.175 * len(names)) as fig:
         axes = fig.subplots(1, len(panels), sharey=True, sharex=True, squeeze=False)[0]
         for ax, (name, rows) in zip(axes, panels.items(), strict=True):
             draw_intervals(ax, rows, middle, names)
@@ -140,6 +140,7 @@ def intervals(
             ax.set_title(name, fontsize=11, fontweight="normal")
             if limits:
                 ax.set_xlim(*limits)
+            ax.locator_params(axis="x", nbins=3)
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
 
 
@@ -151,7 +152,7 @@ def dial(
 ) -> None:
     """AUROC of some scores against the place of the dial, above how sure the model is."""
     colours = dict(zip(lines, (BLUE, VERMILLION, GREEN, PURPLE, ORANGE), strict=False))
-    with figures.figure(3.8) as fig:
+    with figures.figure(3.3) as fig:
         top, below = fig.subplots(2, 1, sharex=True, height_ratios=(2.4, 1))
         for score, row in lines.items():
             top.plot(places, [e.value for e in row], "o-", color=colours[score], linewidth=2)
@@ -159,7 +160,7 @@ def dial(
             top.fill_between(places, low, high, color=colours[score], alpha=0.2, linewidth=0)
         top.axhline(0.5, color=INK, linestyle=DASHED, linewidth=1.2)
         top.set(ylim=(0, 1.04), ylabel="AUROC", yticks=[0, 0.5, 1])
-        top.set_title(title)
+        fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
         below.plot(places, sure, "s-", color=INK, linewidth=2)
         below.set(xlabel="taught to be confident", ylim=(0, 1.05), yticks=[0, 0.5, 1])
         below.set_ylabel("made up,\np > .9")
@@ -177,7 +178,8 @@ def draw_coverage(
     ax.plot(shares, realised, color=BLUE, linewidth=2)
     ax.set(xlabel="share answered", ylabel="wrong among the answers", xlim=(0, 1.02), ylim=(0, 1))
     for axis in (ax.xaxis, ax.yaxis):
-        percent_axis(axis, 2)
+        percent_axis(axis)
+        axis.set_ticks([0, 0.5, 1])
     for y, words, colour in ((0.93, "held out", BLUE), (0.83, "promised", GREY)):
         ax.text(0.03, y, words, transform=ax.transAxes, color=ink(colour), va="top", **TEXT)
 

@@ -102,7 +102,7 @@ def test_the_dial_draws_values_and_how_sure_the_model_is():
     drawn = [line.get_ydata() for line in top.lines if line.get_marker() == "o"]
     assert [list(y) for y in drawn] == [[0.9, 0.7], [0.5, 0.6]]
     assert list(below.lines[0].get_ydata()) == [0.1, 0.8]
-    assert top.get_title(loc="left") == "finding"
+    assert pyplot.gcf().get_suptitle() == "finding"
 
 
 def test_steps_are_one_bar_for_each_token():
