@@ -9,6 +9,10 @@ from deepdrift.lab.confidence_under_shift.experiment import SCORES, Predictions
 from deepdrift.lab.explanations_under_shift.drift import SEVERITIES, PairedDrift, Pairs
 from deepdrift.lab.explanations_under_shift.explanations import Explanation
 from deepdrift.lab.explanations_under_shift.ruler import RANDOM, SAME, UNTRAINED, Ruler
+from deepdrift.lab.language_models.capitals import TEMPLATES, load_countries
+from deepdrift.lab.language_models.doubt import INSIDE, OUTPUT
+from deepdrift.lab.language_models.microscope import ANSWERS, Slide
+from deepdrift.lab.language_models.records import Records
 from deepdrift.lab.reinforcement_learning.traces import TRACED, Trace
 
 CNN, VIT = Explanation("CNN", "saliency"), Explanation("ViT", "rollout")
@@ -77,3 +81,30 @@ def trace(scores, fault="lag", severity=3, lost=-1, onset=4, plant="cartpole"):
 def after(step, n=20):
     """Scores that jump at an observation."""
     return [1.0] * (step - 1) + [30.0] * (n - step + 1)
+
+
+def slides(*countries):
+    """Three answers each to "The capital is": faster from answer to answer."""
+    velocity = np.linspace(1, 2, 5)[:, None] * np.ones(30)
+    return [
+        Slide(c, a, ("The", " big", " capital", " is", f" {a}"), 4, velocity * k, velocity * k - 2)
+        for c in countries
+        for k, a in enumerate(ANSWERS, start=1)
+    ]
+
+
+def capitals(n=40):
+    """Answers about n countries; the larger its NLL, the sooner an answer is wrong."""
+    k = len(TEMPLATES)
+    rng = np.random.default_rng(0)
+    names = (*OUTPUT, *INSIDE, "sample entropy")
+    scores = {name: rng.gamma(2, size=n * k) for name in names}
+    right = scores["nll"] + 0.5 * rng.normal(size=n * k) < 2
+    country, template = np.tile(np.arange(n), k), np.repeat(np.arange(k), n)
+    ones, none = np.ones(n * k, dtype=int), np.zeros((n * k, 1))
+    return Records(
+        load_countries()[:n], tuple(TEMPLATES), country, template, right,
+        np.array([" Nowhere"] * (n * k)), none.astype(int), ones, 9 * ones, none, none,
+        np.zeros((n * k, 1, 30)), np.zeros((n * k, 30)), scores, np.zeros((n * k, 29)),
+        np.ones((k, n * k)), np.zeros((k, n * k, 29)),
+    )  # fmt: skip

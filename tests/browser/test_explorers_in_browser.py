@@ -45,7 +45,7 @@ app
 EVERY = [  # one cell each; their sizes and starts do not depend on what the data say
     """
 import numpy as np
-from made import CNN, LINES, NETWORKS, SHIFTS, VIT, MadeDrift, after, rungs, trace
+from made import CNN, LINES, NETWORKS, SHIFTS, VIT, MadeDrift, after, capitals, rungs, slides, trace
 from deepdrift.lab import data
 from deepdrift.lab.confidence_under_shift.explorer import PromiseExplorer, ReliabilityExplorer
 from deepdrift.lab.dime.explorer import PlaneExplorer
@@ -54,6 +54,7 @@ from deepdrift.lab.fair_comparison.explorer import ComparisonExplorer
 from deepdrift.lab.fair_comparison.table import load_comparisons
 from deepdrift.lab.hidden_states.explorer import LayerPicker
 from deepdrift.lab.innovation.explorer import ShiftExplorer
+from deepdrift.lab.language_models.explorer import CoverageExplorer, Microscope
 from deepdrift.lab.mmd.explorer import MMDExplorer
 from deepdrift.lab.reinforcement_learning.explorer import AlarmExplorer, Scrubber
 from deepdrift.lab.start_here.explorer import ThresholdExplorer
@@ -74,6 +75,8 @@ x, y = rng.normal(size=(2, 200, 5))
     "PromiseExplorer(NETWORKS, SHIFTS)",
     "Scrubber({'A': trace(after(8), lost=19)}, {'cartpole': 10.0})",
     "AlarmExplorer([trace(after(8), s, 3 * bool(s), lost=19) for s in ('lag', '')], LINES)",
+    "Microscope(slides('Kenya'), np.ones(30))",
+    "CoverageExplorer(capitals())",
     "ComparisonExplorer(load_comparisons(data.shipped('comparison.npz')))",
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from made import CNN, LINES, NETWORKS, SHIFTS, VIT, MadeDrift, after, rungs, trace
+from made import CNN, LINES, NETWORKS, SHIFTS, VIT, MadeDrift, after, capitals, rungs, slides, trace
 
 from deepdrift.alarms.diagnosis import LayerEvidence
 from deepdrift.alarms.findings import Evidence, find
@@ -23,6 +23,7 @@ from deepdrift.lab.fair_comparison.protocol import Scores
 from deepdrift.lab.fair_comparison.table import Comparison
 from deepdrift.lab.hidden_states.explorer import LayerPicker
 from deepdrift.lab.innovation.explorer import ShiftExplorer
+from deepdrift.lab.language_models.explorer import CoverageExplorer, Microscope
 from deepdrift.lab.mmd.explorer import MMDExplorer
 from deepdrift.lab.reinforcement_learning.explorer import AlarmExplorer, Scrubber
 from deepdrift.lab.start_here.explorer import ThresholdExplorer
@@ -135,6 +136,12 @@ EXPLORERS = {
                         "raise_after": 2, "low": 0.2, "clear_after": 5, "episode": 2},
                {"raise_after": 0}, ["outcomes"]),
     "scrubber": (scrubber, {"episode": "B", "step": 10, "stop": True}, {"step": -1}, []),
+    "microscope": (lambda: Microscope(slides("Kenya", "Peru"), np.ones(30)),
+                   {"country": "Peru", "answer": "right", "block": 3, "unexplained": True},
+                   {"block": 31}, ["velocity"]),
+    "coverage": (lambda: CoverageExplorer(capitals()),
+                 {"answered": 70, "score": "first", "template": "list"}, {"answered": 0},
+                 ["coverage", "counts"]),
     "game": (game, {"choice": "inside"}, {"choice": "gremlins"}, []),
 }  # fmt: skip
 
