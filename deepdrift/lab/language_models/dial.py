@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from deepdrift.evidence.calibration import conformal_threshold
 from deepdrift.lab.bench.evaluation import Estimate
 from deepdrift.lab.data import shipped
 from deepdrift.lab.language_models.answering import decode
@@ -30,7 +29,6 @@ from deepdrift.lab.language_models.doubt import (
 from deepdrift.lab.language_models.fact_model import FactModel, blend
 from deepdrift.lab.language_models.microscope import explained_share, velocity_map
 from deepdrift.lab.language_models.passes import Reading, joined, read
-from deepdrift.lab.language_models.unfamiliar import format_p_values
 from deepdrift.lab.language_models.world import (
     FIRST,
     KINDS,
@@ -49,7 +47,6 @@ __all__ = [
     "Measured",
     "Verdict",
     "answer",
-    "formats",
     "load_fact_models",
     "measure",
     "probe_by_block",
@@ -237,38 +234,6 @@ def measure(model: nn.Module, world: World) -> Measured:
 def turned(plain: nn.Module, confident: nn.Module, world: World) -> dict[float, Measured]:
     """The measurement at every place of the dial."""
     return {place: measure(blend(plain, confident, place), world) for place in PLACES}
-
-
-def formats(
-    model: nn.Module, world: World, alpha: float = 0.1, n_splits: int = 50
-) -> tuple[np.ndarray, np.ndarray]:
-    """What a change of template does to taught facts: where a guard learnt x where it is used.
-
-    Not among the measures that were named beforehand.
-
-    Returns
-    -------
-    flagged : array, shape (5, 5)
-        Share of prompts with a p-value of at most .05, as `format_p_values` has it.
-    rates : array, shape (5, 5)
-        Share of answers beyond the conformal threshold of ``alpha`` of the whole answer's negative
-        log-probability, chosen on random halves of the people and spent on the others.
-    """
-    asked = answer(model, world, world.questions(KINDS[0], "test"))
-    template = asked.questions.template
-    _, person = asked.questions.person.unique(return_inverse=True)
-    p, _ = format_p_values(asked.reading.prompt_sketch, template, person)
-    n, k = int(person.max()) + 1, len(TEMPLATES)
-    nll = output_scores(asked.reading)["nll"]
-    rates, rng = np.zeros((k, k)), np.random.default_rng(0)
-    for _ in range(n_splits):
-        half = torch.from_numpy(rng.permutation(n) < n // 2)[person]
-        for i in range(k):
-            limit = conformal_threshold(nll[half & (template == i)], alpha)
-            spent = [nll[~half & (template == j)] > limit for j in range(k)]
-            rates[i] += [float(x.double().mean()) for x in spent]
-    flagged = [[float((row[template == j] <= 0.05).double().mean()) for j in range(k)] for row in p]
-    return np.array(flagged), rates / n_splits
 
 
 def token_share(model: nn.Module, world: World, questions: Questions) -> np.ndarray:
