@@ -57,7 +57,14 @@ def _flat(ids: Any, what: str, i: int) -> list[int]:
 
 def as_correct(correct: Any, n: int) -> Tensor:
     """Right answers ``(n,)`` as bool."""
-    right = torch.as_tensor(correct, device="cpu")
+    try:
+        right = torch.as_tensor(correct, device="cpu")
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise GuardError(
+            f"correct: expected True or False for each of {n} pairs, got "
+            f"{type(correct).__name__} that holds no numbers; compare the answers with the right "
+            "ones first"
+        ) from error
     if right.shape != (n,) or not bool(((right == 0) | (right == 1)).all()):
         raise GuardError(
             f"correct: expected True or False for each of {n} pairs, got shape "

@@ -386,6 +386,9 @@ def test_settings_that_mean_nothing(llama, guard):
         guard.calibrate(pairs_of(20), right, method="beta")
     with says("confidence: expected a share between 0 and 1, got 1.5"):
         guard.calibrate(pairs_of(20), right, confidence=1.5)
+    for words in (["yes"] * 20, "yes" * 20, [None] * 20):
+        with says("correct: expected True or False for each of 20 pairs, got"):
+            guard.calibrate(pairs_of(20), correct=words)
     with says("correct: expected True or False for each of 20 pairs, got shape (3,)"):
         guard.calibrate(pairs_of(20), [True] * 3)
     with says("templates: expected one name for each of 20 answers, got 2"):

@@ -99,6 +99,16 @@ class Record:
             raise LabError(f"fault: expected one of {', '.join(self.faults)}, got {fault!r}")
         return int(np.flatnonzero(self.faults == fault)[0])
 
+    @staticmethod
+    def _levels(severities: Sequence[int]) -> list[int]:
+        """Places of severities on their axis."""
+        unknown = [s for s in severities if s not in SEVERITIES]
+        if unknown or not len(severities):
+            raise LabError(
+                f"severities: expected one or more of {SEVERITIES}, got {tuple(severities)}"
+            )
+        return [int(s) - 1 for s in severities]
+
     def _alarms(self, signal: str, multiple: float) -> NDArray[np.int16]:
         if signal == "two keys":
             return self.key_alarms
@@ -140,9 +150,9 @@ class Record:
         onset = plant(self.plant).onset
         return Outcomes.pooled(
             [
-                Outcomes.of(self.lost[row, s - 1], self.lengths[row, s - 1], alarms[row, s - 1],
-                            onset, in_time=in_time)
-                for s in severities
+                Outcomes.of(self.lost[row, s], self.lengths[row, s], alarms[row, s], onset,
+                            in_time=in_time)
+                for s in self._levels(severities)
             ]
         )  # fmt: skip
 
@@ -162,7 +172,9 @@ class Record:
 
     def gain(self, fault: str, senses: str, severities: Sequence[int] = JUDGED) -> Estimate:
         """Mean return with a hand-over minus without, same seeds, 95 % interval."""
-        chosen, place = [s - 1 for s in severities], SENSES.index(senses)
+        if senses not in SENSES:
+            raise LabError(f"senses: expected one of {', '.join(SENSES)}, got {senses!r}")
+        chosen, place = self._levels(severities), SENSES.index(senses)
         row = self._fault(fault)
         return paired(self.taken_returns[place, row][chosen], self.returns[row][chosen])
 
@@ -179,9 +191,8 @@ class Record:
         truth, given = [], []
         for fault in faults or self.faults:
             row, kind = self._fault(fault), find_fault(fault).kind
-            for s in severities:
-                for sensor, name in zip(self.sensors[row, s - 1], self.named[row, s - 1],
-                                        strict=True):  # fmt: skip
+            for s in self._levels(severities):
+                for sensor, name in zip(self.sensors[row, s], self.named[row, s], strict=True):
                     own = f"sensor: {plant(self.plant).sensors[sensor]}"
                     truth.append(own if kind == "one sensor" else kind)
                     given.append("" if name < 0 else str(self.names[name]))

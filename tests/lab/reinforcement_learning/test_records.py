@@ -120,6 +120,14 @@ def test_what_is_not_recorded_is_refused(records):
         record.outcomes("lag", "luck")
     with pytest.raises(LabError, match="multiple: expected one of"):
         record.outcomes("lag", multiple=1.1)
+    with pytest.raises(LabError, match="senses: expected one of same sensors"):
+        record.gain("lag", "keen sensors")
+    for none in ([0], [6], [1, -1], []):  # severity 0 must not be the last one, read backwards
+        for ask in (record.outcomes, record.confusion, record.gain):
+            given = {"senses": "own sensors"} if ask == record.gain else {}
+            fault = ["lag"] if ask == record.confusion else "lag"
+            with pytest.raises(LabError, match="severities: expected one or more of"):
+                ask(fault, severities=none, **given)
     with pytest.raises(LabError, match="at least two pairs"):
         paired(np.array([1.0]), np.array([1.0]))
 
