@@ -21,7 +21,12 @@ Outputs = dict[str, Tensor]
 
 
 @contextmanager
-def listening(modules: Mapping[str, nn.Module], *, graph: bool = False) -> Iterator[Outputs]:
+def listening(
+    modules: Mapping[str, nn.Module],
+    *,
+    graph: bool = False,
+    pick: Callable[[Any], Tensor | None] | None = None,
+) -> Iterator[Outputs]:
     """What these modules return while the block lasts, in the order in which they ran.
 
     Parameters
@@ -29,6 +34,9 @@ def listening(modules: Mapping[str, nn.Module], *, graph: bool = False) -> Itera
     modules : mapping of str to nn.Module
     graph : bool
         Keep the outputs as they are, with their graph; otherwise detached copies.
+    pick : callable, optional
+        The tensor that counts in what a module returned, or None to pass over it. Default: the
+        output, if it is a tensor.
 
     Examples
     --------
@@ -42,6 +50,7 @@ def listening(modules: Mapping[str, nn.Module], *, graph: bool = False) -> Itera
 
     def hook(name: str) -> Callable[..., None]:
         def store(_: nn.Module, __: Any, output: Any) -> None:
+            output = output if pick is None else pick(output)
             if isinstance(output, Tensor):
                 outputs[name] = output if graph else output.detach().clone()
 

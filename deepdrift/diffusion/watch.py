@@ -1,0 +1,277 @@
+"""States of a U-Net along depth and along noise level, one number per image for each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from deepdrift.diffusion.inputs import DiffusionError, check_images, check_levels, check_shares
+from deepdrift.diffusion.stages import Stages, _maps, find_stages
+from deepdrift.errors import ForwardError, NotFittedError
+from deepdrift.scores.innovation import StepPredictor
+from deepdrift.scores.velocity import spatial_velocity, temporal_velocity
+from deepdrift.states.forward import Quiet, unwrap
+from deepdrift.states.layers import find_layer
+from deepdrift.states.leaves import listening
+
+LEVELS = (50, 100, 200, 400, 600, 800)
+
+
+@dataclass(frozen=True, eq=False)
+class DiffusionTrace:
+    """What a U-Net did with N images at K noise levels, S stages; means over the same noise.
+
+    Attributes
+    ----------
+    levels : tuple of int
+        K noise levels, rising.
+    stages : Stages
+    loss : Tensor, shape (N, K), float64
+        Mean square of the error in the noise.
+    norm : Tensor, shape (N, K, S)
+        Root mean square of all numbers in a stage's maps.
+    depth_velocity : Tensor, shape (N, K, S - 1)
+        From stage to stage at one level; the state of a stage is the mean of its maps over
+        positions, and stages of different width are compared by their lengths.
+    level_velocity : Tensor, shape (N, K - 1, S)
+        From level to level at one stage.
+    depth_innovation, level_innovation : Tensor or None
+        The same steps by `StepPredictor`, divided by the width; None before `DiffusionWatch.fit`.
+    """
+
+    levels: tuple[int, ...]
+    stages: Stages
+    loss: Tensor
+    norm: Tensor
+    depth_velocity: Tensor
+    level_velocity: Tensor
+    depth_innovation: Tensor | None = None
+    level_innovation: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    def bottleneck(self, quantity: str) -> Tensor:
+        """A quantity at the bottleneck, (N, K) or (N, K - 1): the step that leads into it.
+
+        Parameters
+        ----------
+        quantity : {"norm", "depth_velocity", "level_velocity", "depth_innovation", \
+"level_innovation"}
+        """
+        values = getattr(self, quantity, None)
+        if not isinstance(values, Tensor) or values.ndim != 3:
+            raise NotFittedError(
+                f"quantity: {quantity!r} is not there; innovations need fit(images) first"
+            )
+        return values[:, :, self.stages.middle - quantity.startswith("depth")]
+
+
+class DiffusionWatch:
+    """Watch a network that predicts the noise in noisy images.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Called as ``model(noisy, levels)``; returns the noise, or an object with ``sample``, as
+        diffusers' ``UNet2DModel`` does.
+    shares : Tensor, shape (T,)
+        Share of the variance that is still image at each level, such as
+        ``scheduler.alphas_cumprod``.
+    levels : sequence of int
+        Noise levels to look at.
+    stages, bottleneck
+        See `find_stages`.
+    n_noises : int
+        Draws of noise; every image is mixed with the same ones.
+    seed : int
+    image_range : (float, float)
+        That the model was trained on.
+
+    Examples
+    --------
+    A network that says that there is no noise: its loss is the mean square of the noise, about 1.
+
+    >>> class Silent(nn.Module):
+    ...     def __init__(self):
+    ...         super().__init__()
+    ...         self.down = nn.Sequential(nn.AvgPool2d(2))
+    ...         self.mid = nn.Sequential(nn.AvgPool2d(2))
+    ...         self.up = nn.Sequential(nn.Upsample(scale_factor=4))
+    ...     def forward(self, x, t):
+    ...         return 0 * self.up(self.mid(self.down(x)))
+    >>> watch = DiffusionWatch(Silent(), torch.linspace(1, 0, 10), levels=[1, 5], n_noises=8)
+    >>> trace = watch.read(torch.rand(3, 1, 16, 16) * 2 - 1)
+    >>> trace.stages.names, trace.norm.shape
+    (('down', 'mid', 'up'), torch.Size([3, 2, 3]))
+    >>> bool(((trace.loss - 1).abs() < 0.1).all())
+    True
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        shares: Tensor,
+        *,
+        levels: Sequence[int] = LEVELS,
+        stages: Sequence[str] | None = None,
+        bottleneck: str | None = None,
+        n_noises: int = 4,
+        seed: int = 0,
+        image_range: tuple[float, float] = (-1.0, 1.0),
+    ) -> None:
+        self.model = unwrap(model)
+        self.shares = check_shares(shares)
+        self.levels = tuple(check_levels(levels, len(self.shares)))
+        if not isinstance(n_noises, int) or n_noises < 1:
+            raise DiffusionError(f"n_noises: expected a whole number >= 1, got {n_noises!r}")
+        self.n_noises, self.seed, self.image_range = n_noises, int(seed), image_range
+        self.stages: Stages | None = None
+        self._given = stages, bottleneck
+        self._quiet = Quiet(self.model)
+        self._size: tuple[int, ...] | None = None
+        self._predictors: dict[tuple[str, int, int], StepPredictor] | None = None
+
+    def noise(self, shape: Sequence[int]) -> Tensor:
+        """The draws of noise (n_noises, C, H, W) for images of a shape (C, H, W)."""
+        generator = torch.Generator().manual_seed(self.seed)
+        return torch.randn(self.n_noises, *shape, generator=generator)
+
+    def fit(self, images: Tensor, *, batch_size: int = 256) -> DiffusionWatch:
+        """Learn what the steps of normal images are like; earlier fits are forgotten.
+
+        Parameters
+        ----------
+        images : Tensor, shape (N, C, H, W)
+            That the model was *not* trained on, if innovation shall tell members.
+        """
+        new: dict[tuple[str, int, int], StepPredictor] = {}
+        for part in self._checked(images).split(batch_size):
+            for draw in self.noise(part.shape[1:]):
+                states, _, _ = self._pass(part, draw)
+                for key, source, target in _steps(states):
+                    new.setdefault(key, StepPredictor()).partial_fit(source, target)
+        self._predictors = new
+        return self
+
+    def read(self, images: Tensor, *, batch_size: int = 256) -> DiffusionTrace:
+        """All quantities of some images.
+
+        Raises
+        ------
+        DiffusionError
+            For images of another range, size or kind.
+        ForwardError
+            Whatever the model raises.
+        """
+        parts = [self._read(part) for part in self._checked(images).split(batch_size)]
+        whole = {
+            name: torch.cat([p[name] for p in parts]) if parts[0][name] is not None else None
+            for name in parts[0]
+        }
+        assert self.stages is not None
+        return DiffusionTrace(self.levels, self.stages, **whole)
+
+    def _checked(self, images: Tensor) -> Tensor:
+        images = check_images(images, "images", *self.image_range)
+        size = tuple(images.shape[1:])
+        if self._size is not None and size != self._size:
+            raise DiffusionError(f"images: expected {self._size} as before, got {size}")
+        return images
+
+    def _read(self, images: Tensor) -> dict[str, Any]:
+        sums: dict[str, Tensor] = {}
+        for draw in self.noise(images.shape[1:]):
+            states, norm, loss = self._pass(images, draw)
+            found = {"loss": loss, "norm": norm, **_velocities(states)}
+            if self._predictors is not None:
+                found |= _innovations(states, self._predictors)
+            for name, values in found.items():
+                sums[name] = sums.get(name, 0) + values / self.n_noises
+        names = ("loss", "norm", "depth_velocity", "level_velocity")
+        return {n: sums.get(n) for n in (*names, "depth_innovation", "level_innovation")}
+
+    def _pass(self, images: Tensor, noise: Tensor) -> tuple[list[list[Tensor]], Tensor, Tensor]:
+        """States by level and stage (N, C_s); norms (N, K, S); losses (N, K)."""
+        like = next((p for p in self.model.parameters() if p.is_floating_point()), images)
+        states, norms, losses = [], [], []
+        for level in self.levels:
+            share = float(self.shares[level])
+            noisy = share**0.5 * images + (1 - share) ** 0.5 * noise.to(images)
+            given = noisy.to(like.device, like.dtype)
+            steps = torch.full((len(images),), level, device=like.device)
+            if self.stages is None:
+                self.stages = self._find(given[:1], steps[:1])
+            watched = {n: find_layer(self.model, n) for n in self.stages.names}
+            with self._quiet(), listening(watched, pick=_maps) as outputs:
+                said = self._call(given, steps)
+            if said.shape != noisy.shape:
+                raise DiffusionError(
+                    f"model: expected noise of shape {tuple(noisy.shape)}, got "
+                    f"{tuple(said.shape)}; a model that also predicts a variance, or no noise, "
+                    "cannot be read"
+                )
+            maps = [outputs[n].cpu().double() for n in self.stages.names]
+            states.append([m.mean(dim=(2, 3)) for m in maps])
+            norms.append(torch.stack([m.square().mean(dim=(1, 2, 3)).sqrt() for m in maps], 1))
+            losses.append((said.cpu().double() - noise.double()).square().mean(dim=(1, 2, 3)))
+        self._size = tuple(images.shape[1:])
+        return states, torch.stack(norms, dim=1), torch.stack(losses, dim=1)
+
+    def _find(self, noisy: Tensor, steps: Tensor) -> Stages:
+        stages, bottleneck = self._given
+        with self._quiet():
+            return find_stages(
+                self.model, lambda: self._call(noisy, steps), stages=stages, bottleneck=bottleneck
+            )
+
+    def _call(self, noisy: Tensor, steps: Tensor) -> Tensor:
+        try:
+            said = self.model(noisy, steps)
+        except Exception as error:
+            raise ForwardError(
+                f"the model refused images of shape {tuple(noisy.shape)}: {error}; it is called "
+                "as model(noisy, levels), and a U-Net wants sizes that can be halved often enough"
+            ) from error
+        said = getattr(said, "sample", said)
+        return said[0] if isinstance(said, (tuple, list)) else said
+
+
+def _steps(states: list[list[Tensor]]) -> list[tuple[tuple[str, int, int], Tensor, Tensor]]:
+    """Every step through depth and through noise level: its key, source and target."""
+    n_levels, n_stages = len(states), len(states[0])
+    depth = [
+        (("depth", k, s), states[k][s], states[k][s + 1])
+        for k in range(n_levels)
+        for s in range(n_stages - 1)
+    ]
+    level = [
+        (("level", k, s), states[k][s], states[k + 1][s])
+        for k in range(n_levels - 1)
+        for s in range(n_stages)
+    ]
+    return depth + level
+
+
+def _velocities(states: list[list[Tensor]]) -> dict[str, Tensor]:
+    depth = [spatial_velocity(at_level, across_widths="norm").double() for at_level in states]
+    level = [temporal_velocity(torch.stack(s, dim=1)) for s in zip(*states, strict=True)]
+    return {"depth_velocity": torch.stack(depth, 1), "level_velocity": torch.stack(level, 2)}
+
+
+def _innovations(
+    states: list[list[Tensor]], predictors: dict[tuple[str, int, int], StepPredictor]
+) -> dict[str, Tensor]:
+    shape = {"depth": (len(states), len(states[0]) - 1), "level": (len(states) - 1, len(states[0]))}
+    found = {
+        f"{axis}_innovation": states[0][0].new_zeros(len(states[0][0]), *size)
+        for axis, size in shape.items()
+    }
+    for (axis, k, s), source, target in _steps(states):
+        score = predictors[axis, k, s].score(source, target) / target.shape[1]
+        found[f"{axis}_innovation"][:, k, s] = score
+    return found
