@@ -4,8 +4,8 @@
 
 Reads what ``train_diffusion.py`` and ``measure_diffusion.py`` left in FOLDER. Here channels of the
 bottleneck are switched off as well: at the last checkpoint of every run of 32 images, the most
-guilty ones (by 32 members and 256 held-out images at one noise level, `GUILT_LEVEL`) and five random
-choices of as many. Some minutes on one core.
+guilty ones (by 32 members and 256 held-out images at one noise level, `GUILT_LEVEL`) and five
+random choices of as many. Some minutes on one core.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def ship(runs: Path, n: int, seed: int) -> None:
     file = checkpoints(runs / f"{n}-{seed}")[-1].with_suffix(".safetensors")
     with safe_open(file, "pt") as opened:
         header = opened.metadata()
-    weights = {k: v.contiguous() for k, v in round_to_half(load_file(file)).items()}
+    weights = round_to_half(load(file))
     if n == 32:
         weights["images"] = torch.from_numpy(as_bytes(training_images(n, seed)))
     header["made_by"] = json.dumps("data/build/train_diffusion.py")
