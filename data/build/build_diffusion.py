@@ -5,7 +5,8 @@
 Reads what ``train_diffusion.py`` and ``measure_diffusion.py`` left in FOLDER. Here channels of the
 bottleneck are switched off as well: at the last checkpoint of every run of 32 images, the most
 guilty ones (by 32 members and 256 held-out images at one noise level, `GUILT_LEVEL`) and five
-random choices of as many. Some minutes on one core.
+random choices of as many; and 400 samples are drawn 20 times more from three networks, for the
+count of twins. About twenty minutes on one core.
 """
 
 from __future__ import annotations
@@ -23,18 +24,20 @@ from tqdm import tqdm
 from train_diffusion import held_out_images, training_images
 from train_vision import round_to_half
 
-from deepdrift.diffusion import copied
-from deepdrift.lab.diffusion_memorisation.measures import QUANTITIES, agreement, starting_noise
+from deepdrift.diffusion import collisions, copied
+from deepdrift.lab.diffusion_memorisation.measures import N_SAMPLES, agreement, starting_noise
+from deepdrift.lab.diffusion_memorisation.networks import SHIPPED
 from deepdrift.lab.diffusion_memorisation.noise import sample
-from deepdrift.lab.diffusion_memorisation.records import Records, Run, Switched, pack
+from deepdrift.lab.diffusion_memorisation.records import Records, Switched, pack
+from deepdrift.lab.diffusion_memorisation.runs import Run, as_bytes, as_run
 from deepdrift.lab.diffusion_memorisation.switching import guilt, silenced
 from deepdrift.lab.diffusion_memorisation.unet import SmallUNet
 
 ROOT = Path(__file__).parents[1]
-SHIPPED = ((32, 0), (512, 0), (4000, 0), (4000, 1))  # the networks, at their last checkpoint
 PICTURES = ((32, 0), (32, 1), (64, 0), (512, 0), (4000, 0), (4000, 1))
-COUNTS, DRAWS, GUILT_LEVEL, N_SWITCHED, N_PICTURES = (1, 2, 4, 8, 16, 32), 5, 100, 200, 12
-N_HELD_OUT = 2000
+DRAWN = ((32, 0), (4000, 0), (4000, 1))  # further draws, for the count of twins
+COUNTS, DRAWS, GUILT_LEVEL, N_SWITCHED = (1, 2, 4, 8, 16, 32), 5, 100, 200
+N_DRAWS, N_HELD_OUT = 20, 2000
 
 
 def checkpoints(folder: Path) -> list[Path]:
@@ -42,29 +45,11 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("*[0-9].npz"), key=lambda f: int(f.stem))
 
 
-def as_bytes(images: Tensor | np.ndarray) -> np.ndarray:
-    images = np.asarray(images).reshape(-1, 16, 16)
-    return ((images.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
-
-
 def read_run(folder: Path) -> Run:
     n, seed = map(int, folder.name.split("-"))
-    files = checkpoints(folder)
-    tables = [dict(np.load(f)) for f in files]
-    train = training_images(n, seed)
-
-    def column(name: str, kind: type = np.float32) -> np.ndarray:
-        return np.stack([t[name] for t in tables]).astype(kind)
-
-    shown = tables if (n, seed) in PICTURES else []
-    return Run(
-        n, seed, np.array([int(f.stem) for f in files], np.int32), column("copied"),
-        column("twins"), column("away")[:, 0], column("updates"), column("scores"),
-        column("mean_loss"),
-        np.array([as_bytes(t["images"][:N_PICTURES]) for t in shown], np.uint8),
-        np.array([as_bytes(train[t["nearest"][:N_PICTURES]]) for t in shown], np.uint8),
-        {k: column(f"auroc/{k}", np.float16) for k in QUANTITIES},
-    )  # fmt: skip
+    tables = {int(f.stem): dict(np.load(f)) for f in checkpoints(folder)}
+    train = training_images(n, seed).numpy()
+    return as_run(n, seed, tables, train, pictures=(n, seed) in PICTURES)
 
 
 def agreements(runs: Path, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -107,6 +92,18 @@ def switch_off(runs: Path, held_out: Tensor) -> Switched:
     return Switched(np.array(seeds), np.array(COUNTS), guilty, random)
 
 
+def draw_again(runs: Path, n: int, seed: int) -> np.ndarray:
+    """Twins of further draws, each from noise of its own, at the last checkpoint."""
+    model = load(checkpoints(runs / f"{n}-{seed}")[-1].with_suffix(".safetensors"))
+    generator = torch.Generator().manual_seed(130 + seed)
+    rows = []
+    for _ in tqdm(range(N_DRAWS)):
+        noise = torch.randn(N_SAMPLES, 1, 16, 16, generator=generator)
+        c = collisions(sample(model, noise))
+        rows.append([c.twins, c.effective, c.low, c.high, c.radius])
+    return np.array(rows, np.float32)
+
+
 def ship(runs: Path, n: int, seed: int) -> None:
     """The last checkpoint, rounded to float16, with the training images of the small run."""
     file = checkpoints(runs / f"{n}-{seed}")[-1].with_suffix(".safetensors")
@@ -132,6 +129,7 @@ def main() -> None:
         dict(sorted(known.items())),
         {n: agreements(args.runs, n) for n in twice},
         switch_off(args.runs, held_out_images(N_HELD_OUT)),
+        {pair: draw_again(args.runs, *pair) for pair in DRAWN if pair in known},
     )
     out = ROOT / "diffusion.npz"
     np.savez_compressed(out, **pack(records))

@@ -9,15 +9,18 @@ import pytest
 
 from deepdrift.lab.diffusion_memorisation.measures import QUANTITIES, Rival
 from deepdrift.lab.diffusion_memorisation.records import (
-    RecordError,
     Records,
-    Run,
     Switched,
-    first_crossing,
     pack,
-    predict_onset,
     read_records,
     unpack,
+)
+from deepdrift.lab.diffusion_memorisation.runs import (
+    RecordError,
+    Run,
+    as_run,
+    first_crossing,
+    predict_onset,
 )
 
 STEPS = np.array([100, 200, 400, 800])
@@ -33,14 +36,15 @@ def made(n=32, seed=0, shares=(0.0, 0.05, 0.2, 0.95)):
     return Run(
         n, seed, STEPS, copied, twins, np.arange(4.0), np.ones((4, 4)), np.ones((4, 4)),
         np.repeat(loss[:, :, None], 2, axis=2), np.zeros((4, 12, 16, 16), np.uint8),
-        np.ones((4, 12, 16, 16), np.uint8), auroc,
+        np.ones((4, 12, 16, 16), np.uint8), np.full((4, 12), 0.2), auroc,
     )  # fmt: skip
 
 
 def records():
     runs = {(32, 0): made(), (64, 0): made(64, shares=(0, 0, 0.05, 0.2))}
     switched = Switched(np.array([0]), np.array([1, 2]), np.ones((1, 2, 2)), np.ones((1, 2, 5, 2)))
-    return Records(runs, {32: (STEPS, np.array([0.1, 0.2, 0.3, 0.4]))}, switched)
+    return Records(runs, {32: (STEPS, np.array([0.1, 0.2, 0.3, 0.4]))}, switched,
+                   {(4000, 1): np.arange(10.0).reshape(2, 5)})  # fmt: skip
 
 
 def test_onset_lies_between_checkpoints():
@@ -75,13 +79,48 @@ def test_to_a_file_and_back(tmp_path):
     for key, run in records().runs.items():
         other = again.runs[key]
         assert (other.n_images, other.seed, other.name) == (run.n_images, run.seed, run.name)
-        for name in ("steps", "copied", "twins", "away", "mean_loss", "pictures", "nearest"):
+        for name in (
+            "steps",
+            "copied",
+            "twins",
+            "away",
+            "mean_loss",
+            "pictures",
+            "nearest",
+            "ratios",
+        ):
             np.testing.assert_array_equal(getattr(other, name), getattr(run, name))
         for q in QUANTITIES:
             np.testing.assert_array_equal(other.auroc[q], run.auroc[q])
     np.testing.assert_array_equal(again.agreements[32][1], [0.1, 0.2, 0.3, 0.4])
     assert again.switched.random.shape == (1, 2, 5, 2)
+    assert again.draws.keys() == {(4000, 1)} and again.draws[4000, 1][1, 0] == 5
     assert len(again.of(64)) == 1 and again.run(64).onset() > again.run(32).onset()
+
+
+def test_a_run_of_what_was_measured():
+    """Checkpoints in any order; the nearest pictures are looked up among the training images."""
+    train = np.stack([np.full((1, 16, 16), v) for v in (-1.0, 0.2, 1.0)])
+
+    def checkpoint(step):
+        auroc = {f"auroc/{q}": np.full((2, 3, 3), step / 1000) for q in QUANTITIES}
+        return auroc | {
+            "copied": np.array([step / 1000, 0, 1, 0]), "twins": np.ones(5),
+            "away": np.array([step / 10]), "updates": np.ones(4), "scores": np.zeros(4),
+            "mean_loss": np.ones((2, 2)), "images": np.full((20, 1, 16, 16), 0.2),
+            "nearest": np.array([2, 1] * 10), "ratio": np.linspace(0, 1, 20),
+        }  # fmt: skip
+
+    found = {step: checkpoint(step) for step in (200, 100)}
+    run = as_run(3, 7, found, train)
+    assert (run.n_images, run.seed, run.steps.tolist()) == (3, 7, [100, 200])
+    assert run.copied[:, 0].tolist() == pytest.approx([0.1, 0.2]) and run.away.tolist() == [10, 20]
+    assert run.pictures.shape == run.nearest.shape == (2, 12, 16, 16)
+    assert (run.pictures == 153).all()
+    assert run.nearest[1, :2, 0, 0].tolist() == [255, 153]
+    assert run.ratios[0].tolist() == pytest.approx((np.arange(12) / 19).tolist())
+    assert run.auroc["norm"][:, 0, 0, 0].tolist() == pytest.approx([0.1, 0.2], abs=1e-3)
+    assert not as_run(3, 7, found, train, pictures=False).pictures.size
 
 
 def test_what_is_not_recorded():
