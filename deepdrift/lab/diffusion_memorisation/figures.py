@@ -35,6 +35,11 @@ TEXT = {"fontsize": 10, "fontweight": "bold"}
 NEVER = "never"
 
 
+def shade(n_images: int) -> str:
+    """Colour of a number of images."""
+    return SIZES.get(n_images, BLACK)
+
+
 def as_shares(pictures: Any) -> Array:
     """Bytes (N, H, W), or floats (N, 1, H, W) in [-1, 1], as (N, H, W) in [0, 1]."""
     if hasattr(pictures, "detach"):
@@ -100,14 +105,14 @@ def copies(runs: Sequence[Run], title: str) -> None:
         ax = fig.subplots()
         for run in runs:
             share, low, high, _ = run.copied.T
-            colour = SIZES[run.n_images]
+            colour = shade(run.n_images)
             ax.fill_between(run.steps, low, high, color=colour, alpha=0.2, linewidth=0)
             style = "-" if run.seed == 0 else (0, (4, 2)) if run.seed == 1 else ":"
             ax.plot(run.steps, share, color=colour, linewidth=2, linestyle=style)
         ax.axhline(ONSET, color=GREY, linestyle=(0, (5, 3)), linewidth=1.2)
         draw_steps(ax, np.concatenate([run.steps for run in runs]))
         for i, n in enumerate(sorted({run.n_images for run in runs})):
-            ax.text(0.02, 0.9 - 0.1 * i, f"{n:,} images", color=ink(SIZES[n]),
+            ax.text(0.02, 0.9 - 0.1 * i, f"{n:,} images", color=ink(shade(n)),
                     transform=ax.transAxes, **TEXT)  # fmt: skip
         ax.set(ylabel="samples that are copies", ylim=(-0.02, 1.02))
         percent_axis(ax.yaxis, 5)
@@ -201,7 +206,7 @@ def leads(table: Mapping[str, Mapping[str, float]], title: str) -> None:
 
 def draw_collisions(ax: Axes, run: Run) -> None:
     """Number of images that the samples seem drawn from, with its interval, over training."""
-    colour = SIZES[run.n_images]
+    colour = shade(run.n_images)
     _, effective, low, high, _ = run.twins.T
     for step, e, a, b in zip(run.steps, effective, low, high, strict=True):
         top = b if np.isfinite(b) else a * 3
@@ -221,7 +226,7 @@ def twins(runs: Sequence[Run], title: str) -> None:
             draw_collisions(ax, run)
             draw_steps(ax, run.steps)
             ax.set_yscale("log")
-            ax.text(0.04, 0.06, f"{run.n_images:,} images", color=ink(SIZES[run.n_images]),
+            ax.text(0.04, 0.06, f"{run.n_images:,} images", color=ink(shade(run.n_images)),
                     transform=ax.transAxes, **TEXT)  # fmt: skip
         axes[0].set_ylabel("as if drawn from")
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
@@ -233,9 +238,9 @@ def agreement(records: Records, title: str) -> None:
         ax = fig.subplots()
         ends, shades = {}, {}
         for n, (steps, values) in records.agreements.items():
-            ax.plot(steps, values, color=SIZES[n], marker="o", markersize=4, linewidth=2)
+            ax.plot(steps, values, color=shade(n), marker="o", markersize=4, linewidth=2)
             name = f"2 x {n:,}"
-            ends[name], shades[name] = float(values[-1]), SIZES[n]
+            ends[name], shades[name] = float(values[-1]), shade(n)
         draw_steps(ax, np.concatenate([s for s, _ in records.agreements.values()]))
         ax.set(ylabel="agreement", ylim=(-0.05, 1.02))
         ax.set_title(title)
@@ -260,7 +265,7 @@ def onsets(found: Mapping[int, Sequence[float]], predicted: float, n: int, title
         ax.plot(line, predicted / n * line, color=GREY, linestyle=(0, (5, 3)), linewidth=1.4)
         ax.plot(n, predicted, "D", color=GREY, markersize=9, fillstyle="none", markeredgewidth=2)
         for k, steps in known.items():
-            ax.plot([k] * len(steps), steps, "o", color=SIZES[k], markersize=8)
+            ax.plot([k] * len(steps), steps, "o", color=shade(k), markersize=8)
         ax.set(xscale="log", yscale="log", xlabel="training images", ylabel="10 % copies at step")
         ax.set_xticks(sorted({*known, n}), [f"{k:,}" for k in sorted({*known, n})])
         ax.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())

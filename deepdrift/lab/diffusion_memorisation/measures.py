@@ -92,20 +92,34 @@ def separations(
     return found
 
 
-def measure(model: nn.Module, train: Tensor, held_out: Tensor) -> dict[str, NDArray[np.float64]]:
+def measure(
+    model: nn.Module,
+    train: Tensor,
+    held_out: Tensor,
+    *,
+    n_samples: int = N_SAMPLES,
+    n_steps: int = N_STEPS,
+    n_members: int = N_MEMBERS,
+    n_fit: int = N_FIT,
+) -> dict[str, NDArray[np.float64]]:
     """Everything about one checkpoint, as named arrays.
 
     Parameters
     ----------
     model : SmallUNet
     train : Tensor, shape (N, 1, 16, 16)
-    held_out : Tensor, shape (>= 256 + 512, 1, 16, 16)
+    held_out : Tensor, shape (>= n_members + n_fit, 1, 16, 16)
+    n_samples, n_steps : int
+        Samples that are drawn, and steps of the sampler.
+    n_members, n_fit : int
+        Training images at most and held-out images that are compared, and held-out images on
+        which innovation is fitted.
     """
-    drawn = draw_samples(model, starting_noise())
-    others, fit = held_out[:N_MEMBERS], held_out[N_MEMBERS : N_MEMBERS + N_FIT]
+    drawn = draw_samples(model, starting_noise(n_samples), n_steps)
+    others, fit = held_out[:n_members], held_out[n_members : n_members + n_fit]
     copies, twins = copied(drawn.images, train, others), collisions(drawn.images)
     watch = DiffusionWatch(model, signal_shares(), levels=LEVELS).fit(fit)
-    members, strangers = watch.read(train[:N_MEMBERS]), watch.read(others)
+    members, strangers = watch.read(train[:n_members]), watch.read(others)
     away = torch.cdist(drawn.images.flatten(1), held_out.flatten(1)).min(dim=1).values
     found = {
         "copied": np.array([copies.share, copies.low, copies.high, copies.null_share]),
