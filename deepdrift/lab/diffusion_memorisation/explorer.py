@@ -11,7 +11,7 @@ from deepdrift.lab.bench.controls import ExplorerError, choice_control, number_c
 from deepdrift.lab.bench.explorer import Explorer
 from deepdrift.lab.bench.figures import GREY, VERMILLION, percent_axis
 from deepdrift.lab.diffusion_memorisation import figures
-from deepdrift.lab.diffusion_memorisation.runs import Run
+from deepdrift.lab.diffusion_memorisation.runs import ONSET, Run
 from deepdrift.lab.diffusion_memorisation.trial import level_name, stage_names
 
 SHOWN = 6
@@ -88,10 +88,10 @@ class TrainingExplorer(Explorer):
 
 
 class MemoryMap(Explorer):
-    """AUROC of held-out images against members by noise level, training step and stage.
+    """AUROC (x 100) of held-out images against members by noise level, training step and stage.
 
-    Above 0.5 a quantity is larger for held-out images, below for members; in black frames where
-    it is beyond 0.9 either way while no sample is a copy.
+    Above 50 a quantity is larger for held-out images, below for members; frames as in
+    `deepdrift.lab.diffusion_memorisation.figures.draw_map`.
 
     Parameters
     ----------
@@ -130,15 +130,17 @@ class MemoryMap(Explorer):
         quantity, place = self._place(measure, stage)
         value, level, step = self.strongest(measure=measure, stage=stage, run=run)
         found = self._runs[run]
-        framed = figures.strong_and_not_copied(found, found.auroc[quantity][:, :, place, 0].T)
+        table = found.auroc[quantity][:, :, place, 0].T
+        none, few = (int(figures.told_before(found, table, s).sum()) for s in (0.0, ONSET))
         return (
-            f"{run}, {measure}, {stage_names(quantity)[place]}: farthest from a coin {value:.2f}, "
-            f"level {level}, step {step:,}; beyond 0.9 with no copies in {int(framed.sum())} cells."
+            f"{run}, {measure}, {stage_names(quantity)[place]}: farthest from a coin {value:.2f} "
+            f"(level {level}, step {step:,}); beyond 0.9 before a copy: {none} cells, before 10 % "
+            f"copies: {few}."
         )
 
     def _draw(self, axes: list[Any], measure: str, stage: int, run: str) -> None:
         (ax,) = axes
         quantity, place = self._place(measure, stage)
-        title = f"{measure}, {stage_names(quantity)[place]}: orange larger for held-out images"
+        title = f"{measure}, {stage_names(quantity)[place]}: AUROC x 100, orange: larger for others"
         figures.draw_map(ax, self._runs[run], quantity, place, title)
         ax.yaxis.label.set_color(GREY)

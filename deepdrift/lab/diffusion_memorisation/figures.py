@@ -17,7 +17,6 @@ from deepdrift.lab.bench.figures import (
     INK,
     ORANGE,
     PURPLE,
-    SKY,
     VERMILLION,
     Axes,
     draw_end_labels,
@@ -26,7 +25,7 @@ from deepdrift.lab.bench.figures import (
     percent_axis,
 )
 from deepdrift.lab.diffusion_memorisation.measures import Rival
-from deepdrift.lab.diffusion_memorisation.records import Records, Switched
+from deepdrift.lab.diffusion_memorisation.records import Switched
 from deepdrift.lab.diffusion_memorisation.runs import ONSET, Array, Run
 from deepdrift.lab.diffusion_memorisation.trial import level_name
 
@@ -81,10 +80,11 @@ def draw_rows(
 def rows(pictures: Mapping[str, Any], title: str, framed: Sequence[bool] | None = None) -> None:
     """`draw_rows` as a figure."""
     n = len(next(iter(pictures.values())))
-    height = 0.55 + 6.6 / n * len(pictures)
+    height = 0.55 + min(6.6 / n, 0.6) * len(pictures)
     with figures.figure(height) as fig:
         ax = fig.subplots()
         draw_rows(ax, pictures, framed)
+        ax.set_anchor("W")
         ax.set_title(title)
 
 
@@ -104,11 +104,9 @@ def copies(runs: Sequence[Run], title: str) -> None:
     with figures.figure() as fig:
         ax = fig.subplots()
         for run in runs:
-            share, low, high, _ = run.copied.T
-            colour = shade(run.n_images)
-            ax.fill_between(run.steps, low, high, color=colour, alpha=0.2, linewidth=0)
             style = "-" if run.seed == 0 else (0, (4, 2)) if run.seed == 1 else ":"
-            ax.plot(run.steps, share, color=colour, linewidth=2, linestyle=style)
+            ax.plot(run.steps, run.copied[:, 0], color=shade(run.n_images), linewidth=2,
+                    linestyle=style)  # fmt: skip
         ax.axhline(ONSET, color=GREY, linestyle=(0, (5, 3)), linewidth=1.2)
         draw_steps(ax, np.concatenate([run.steps for run in runs]))
         for i, n in enumerate(sorted({run.n_images for run in runs})):
@@ -120,26 +118,30 @@ def copies(runs: Sequence[Run], title: str) -> None:
 
 
 def draw_map(ax: Axes, run: Run, quantity: str, stage: int, title: str = "") -> None:
-    """AUROC by noise level and training step; in frames where members are told, none copied.
+    """AUROC by noise level and training step, in hundredths; framed where members are told early.
 
-    Above 0.5 (orange) a quantity is larger for held-out images, below (violet) for members.
+    Above 50 (orange) a quantity is larger for held-out images, below (violet) for members. In a
+    full frame it is beyond 90 either way and no sample is a copy, in a dashed one fewer than
+    10 % are.
     """
     table = run.auroc[quantity][:, :, stage, 0].T
     names = [level_name(quantity, k) for k in range(len(table))]
     columns = [f"{s}" for s in run.steps]
-    figures.draw_heatmap(ax, table, names, columns, title, middle=0.5, limits=(0.0, 1.0))
-    for k, j in zip(*np.nonzero(strong_and_not_copied(run, table)), strict=True):
+    figures.draw_heatmap(ax, 100 * table, names, columns, title, 50, (0.0, 100.0), ".0f")
+    before, none = told_before(run, table, ONSET), told_before(run, table)
+    for k, j in zip(*np.nonzero(before), strict=True):
         ax.add_patch(
             matplotlib.patches.Rectangle(
-                (j - 0.5, k - 0.5), 1, 1, fill=False, edgecolor=BLACK, linewidth=2.5
+                (j - 0.46, k - 0.44), 0.92, 0.88, fill=False, edgecolor=BLACK, linewidth=2,
+                linestyle="-" if none[k, j] else (0, (2, 2)),
             )
-        )
+        )  # fmt: skip
     ax.set(ylabel="noise level", xlabel="training step")
 
 
-def strong_and_not_copied(run: Run, table: Array, least: float = 0.9) -> Array:
-    """Cells of an AUROC table (L, K) beyond 0.9 either way where no sample is a copy."""
-    return (np.abs(table - 0.5) > least - 0.5) & (run.copied[:, 0] == 0)
+def told_before(run: Run, table: Array, share: float = 0.0, least: float = 0.9) -> Array:
+    """Cells of an AUROC table (L, K) beyond 0.9 either way where no more samples are copies."""
+    return (np.abs(table - 0.5) > least - 0.5) & (run.copied[:, 0] <= share)
 
 
 def memory_map(run: Run, quantity: str, stage: int, title: str) -> None:
@@ -152,7 +154,7 @@ def time_axis(run: Run, rivals: Mapping[str, Rival], title: str) -> None:
     """Copies, membership by some rivals, and held-out loss, on one axis of training steps."""
     colours = dict(zip(rivals, (BLUE, GREEN, PURPLE, ORANGE), strict=False))
     loss = run.mean_loss[:, 1].mean(axis=1)
-    with figures.figure(3.4) as fig:
+    with figures.figure() as fig:
         ax = fig.subplots()
         share, low, high, _ = run.copied.T
         ax.fill_between(run.steps, 0, share, color=VERMILLION, alpha=0.2, linewidth=0)
@@ -160,7 +162,7 @@ def time_axis(run: Run, rivals: Mapping[str, Rival], title: str) -> None:
         ends, shades = {"share of copies": share[-1]}, {"share of copies": VERMILLION}
         for name, rival in rivals.items():
             value, low, high = rival.of(run.auroc[rival.quantity]).T
-            ax.fill_between(run.steps, low, high, color=colours[name], alpha=0.2, linewidth=0)
+            ax.vlines(run.steps, low, high, color=colours[name], linewidth=1)
             ax.plot(run.steps, value, color=colours[name], linewidth=2)
             ends[name], shades[name] = value[-1], colours[name]
         ax.plot(run.steps, np.minimum(loss, 1), color=GREY, linewidth=2, linestyle=(0, (2, 2)))
@@ -176,7 +178,7 @@ def leads(table: Mapping[str, Mapping[str, float]], title: str) -> None:
     """Steps of warnings by copying's onset, one point for each run, from a `warning_table`."""
     onset = table["copying begins"]
     others = {name: row for name, row in table.items() if name != "copying begins"}
-    with figures.figure(0.9 + 0.27 * len(others)) as fig:
+    with figures.figure(0.9 + 0.25 * len(others)) as fig:
         ax = fig.subplots()
         ax.axvline(1, color=INK, linewidth=1.4)
         finite = [row[r] / onset[r] for row in others.values() for r in row]
@@ -189,7 +191,7 @@ def leads(table: Mapping[str, Mapping[str, float]], title: str) -> None:
                 x = step / onset[run]
                 late += not np.isfinite(x)
                 if np.isfinite(x):
-                    ax.plot(x, y, "o", color=colour, markersize=8, alpha=0.75)
+                    ax.plot(x, y, "o", color=colour, markersize=8)
             if late:
                 ax.text(high * 1.6, y, f"{late} {NEVER}", ha="center", va="center",
                         color=ink(colour), fontsize=9)  # fmt: skip
@@ -232,56 +234,10 @@ def twins(runs: Sequence[Run], title: str) -> None:
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
 
 
-def agreement(records: Records, title: str) -> None:
-    """How alike two networks paint from the same noise, over training, by number of images."""
-    with figures.figure() as fig:
-        ax = fig.subplots()
-        ends, shades = {}, {}
-        for n, (steps, values) in records.agreements.items():
-            ax.plot(steps, values, color=shade(n), marker="o", markersize=4, linewidth=2)
-            name = f"2 x {n:,}"
-            ends[name], shades[name] = float(values[-1]), shade(n)
-        draw_steps(ax, np.concatenate([s for s, _ in records.agreements.values()]))
-        ax.set(ylabel="agreement", ylim=(-0.05, 1.02))
-        ax.set_title(title)
-        draw_end_labels(ax, ends, shades)
-
-
-def onsets(found: Mapping[int, Sequence[float]], predicted: float, n: int, title: str) -> None:
-    """Onset of copying against the number of images, and the line of proportion.
-
-    Parameters
-    ----------
-    found : mapping of number of images to onsets of its runs
-    predicted : float
-        For ``n`` images, from the smaller ones.
-    n : int
-    title : str
-    """
-    known = {k: [x for x in v if np.isfinite(x)] for k, v in found.items()}
-    with figures.figure() as fig:
-        ax = fig.subplots()
-        line = np.array([min(known) / 1.5, n * 1.6])
-        ax.plot(line, predicted / n * line, color=GREY, linestyle=(0, (5, 3)), linewidth=1.4)
-        ax.plot(n, predicted, "D", color=GREY, markersize=9, fillstyle="none", markeredgewidth=2)
-        for k, steps in known.items():
-            ax.plot([k] * len(steps), steps, "o", color=shade(k), markersize=8)
-        ax.set(xscale="log", yscale="log", xlabel="training images", ylabel="10 % copies at step")
-        ax.set_xticks(sorted({*known, n}), [f"{k:,}" for k in sorted({*known, n})])
-        ax.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-        steps = [predicted, *(x for v in known.values() for x in v)]
-        ax.set_ylim(min(steps) / 1.6, max(steps) * 1.6)
-        ticks = [t for t in (200, 400, 800, 1600, 3200, 6400, 12800, 25600)
-                 if min(steps) / 1.6 < t < max(steps) * 1.6]  # fmt: skip
-        ax.set_yticks(ticks, [f"{t:,}" for t in ticks])
-        ax.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-        ax.annotate("predicted", (n, predicted), xytext=(-12, 6), textcoords="offset points",
-                    ha="right", color=GREY, **TEXT)  # fmt: skip
-        ax.set_title(title)
-
-
 def switched_off(switched: Switched, before: Sequence[float], title: str) -> None:
     """Copies and quality when channels are silent: the guilty ones, and random ones.
+
+    Lines are means over runs, points single runs (random: means over draws).
 
     Parameters
     ----------
@@ -291,16 +247,15 @@ def switched_off(switched: Switched, before: Sequence[float], title: str) -> Non
     title : str
     """
     panels = (("samples that are copies", 0), ("distance to held-out images", 1))
+    kinds = ((VERMILLION, "o", switched.guilty), (BLUE, "s", switched.random.mean(axis=2)))
     with figures.figure() as fig:
         axes = fig.subplots(1, 2)
         at = np.arange(len(switched.counts))
         for ax, (name, k) in zip(axes, panels, strict=True):
-            for guilty, random in zip(switched.guilty, switched.random, strict=True):
-                ax.plot(at, guilty[:, k], color=VERMILLION, marker="o", markersize=4, linewidth=1.6)
-                ax.plot(at, random[..., k].mean(axis=1), color=BLUE, marker="s", markersize=4,
-                        linewidth=1.6)  # fmt: skip
-                ax.fill_between(at, random[..., k].min(axis=1), random[..., k].max(axis=1),
-                                color=SKY, alpha=0.25, linewidth=0)  # fmt: skip
+            for colour, marker, values in kinds:
+                for run in values[..., k]:
+                    ax.plot(at, run, marker, color=colour, markersize=4)
+                ax.plot(at, values[..., k].mean(axis=0), color=colour, linewidth=2)
             ax.set_xticks(at, [str(c) for c in switched.counts])
             ax.set(xlabel="silent channels of 64", ylabel=name)
             ax.set_ylim(bottom=0)

@@ -183,8 +183,3 @@ def cry_table(rivals: Mapping[str, Rival], runs: Sequence[Run]) -> dict[str, dic
 
     table = {n: {column(r): share(rings(x, r)) for r in runs} for n, x in rivals.items()}
     return table | {"collisions": {column(r): share(collision_rings(r)) for r in runs}}
-
-
-def told_and_not_copied(run: Run, least: float = 0.9) -> Array:
-    """Where the loss tells members and no sample is a copy: (K, L), by step and noise level."""
-    return (run.auroc["loss"][:, :, 0, 0] > least) & (run.copied[:, :1] == 0)
