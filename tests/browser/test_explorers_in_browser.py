@@ -46,8 +46,10 @@ EVERY = [  # one cell each; their sizes and starts do not depend on what the dat
     """
 import numpy as np
 from made import CNN, LINES, NETWORKS, SHIFTS, VIT, MadeDrift, after, capitals, rungs, slides, trace
+from made_runs import made_run
 from deepdrift.lab import data
 from deepdrift.lab.confidence_under_shift.explorer import PromiseExplorer, ReliabilityExplorer
+from deepdrift.lab.diffusion_memorisation.explorer import MemoryMap, TrainingExplorer
 from deepdrift.lab.dime.explorer import PlaneExplorer
 from deepdrift.lab.explanations_under_shift.explorer import MapExplorer
 from deepdrift.lab.fair_comparison.explorer import ComparisonExplorer
@@ -77,6 +79,8 @@ x, y = rng.normal(size=(2, 200, 5))
     "AlarmExplorer([trace(after(8), s, 3 * bool(s), lost=19) for s in ('lag', '')], LINES)",
     "Microscope(slides('Kenya'), np.ones(30))",
     "CoverageExplorer(capitals())",
+    "TrainingExplorer([made_run(), made_run(64)])",
+    "MemoryMap([made_run(), made_run(64)])",
     "ComparisonExplorer(load_comparisons(data.shipped('comparison.npz')))",
 ]
 

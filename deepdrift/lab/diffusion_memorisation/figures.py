@@ -25,7 +25,6 @@ from deepdrift.lab.bench.figures import (
     percent_axis,
 )
 from deepdrift.lab.diffusion_memorisation.measures import Rival
-from deepdrift.lab.diffusion_memorisation.records import Switched
 from deepdrift.lab.diffusion_memorisation.runs import ONSET, Array, Run
 from deepdrift.lab.diffusion_memorisation.trial import level_name
 
@@ -231,39 +230,6 @@ def twins(runs: Sequence[Run], title: str) -> None:
             ax.text(0.04, 0.06, f"{run.n_images:,} images", color=ink(shade(run.n_images)),
                     transform=ax.transAxes, **TEXT)  # fmt: skip
         axes[0].set_ylabel("as if drawn from")
-        fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
-
-
-def switched_off(switched: Switched, before: Sequence[float], title: str) -> None:
-    """Copies and quality when channels are silent: the guilty ones, and random ones.
-
-    Lines are means over runs, points single runs (random: means over draws).
-
-    Parameters
-    ----------
-    switched : Switched
-    before : sequence of float
-        Share of copies of every run with nothing silent.
-    title : str
-    """
-    panels = (("samples that are copies", 0), ("distance to held-out images", 1))
-    kinds = ((VERMILLION, "o", switched.guilty), (BLUE, "s", switched.random.mean(axis=2)))
-    with figures.figure() as fig:
-        axes = fig.subplots(1, 2)
-        at = np.arange(len(switched.counts))
-        for ax, (name, k) in zip(axes, panels, strict=True):
-            for colour, marker, values in kinds:
-                for run in values[..., k]:
-                    ax.plot(at, run, marker, color=colour, markersize=4)
-                ax.plot(at, values[..., k].mean(axis=0), color=colour, linewidth=2)
-            ax.set_xticks(at, [str(c) for c in switched.counts])
-            ax.set(xlabel="silent channels of 64", ylabel=name)
-            ax.set_ylim(bottom=0)
-        axes[0].axhline(float(np.mean(before)), color=GREY, linestyle=(0, (5, 3)), linewidth=1.2)
-        axes[0].set_ylim(0, 1.02)
-        percent_axis(axes[0].yaxis, 5)
-        for y, name, colour in ((0.16, "most guilty", VERMILLION), (0.05, "random", BLUE)):
-            axes[0].text(0.04, y, name, color=ink(colour), transform=axes[0].transAxes, **TEXT)
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
 
 

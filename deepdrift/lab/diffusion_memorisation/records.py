@@ -32,6 +32,18 @@ class Switched:
     guilty: Array
     random: Array
 
+    def table(self) -> dict[str, dict[str, float]]:
+        """Means over runs (and draws): by number of silent channels, copies and distance."""
+        columns = {"guilty": self.guilty.mean(axis=0), "random": self.random.mean(axis=(0, 2))}
+        return {
+            f"{count} silent": {
+                f"{what}, {name}": float(values[i, k])
+                for k, what in enumerate(("copies", "distance"))
+                for name, values in columns.items()
+            }
+            for i, count in enumerate(self.counts)
+        }
+
 
 @dataclass(frozen=True, eq=False)
 class Records:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from made import CNN, LINES, NETWORKS, SHIFTS, VIT, MadeDrift, after, capitals, rungs, slides, trace
+from made_runs import made_run
 
 from deepdrift.alarms.diagnosis import LayerEvidence
 from deepdrift.alarms.findings import Evidence, find
@@ -16,6 +17,7 @@ from deepdrift.lab.confidence_under_shift.explorer import PromiseExplorer, Relia
 from deepdrift.lab.diagnosis.clinic import Case
 from deepdrift.lab.diagnosis.explorer import GuessTheFault
 from deepdrift.lab.diagnosis.faults import FAULTS
+from deepdrift.lab.diffusion_memorisation.explorer import MemoryMap, TrainingExplorer
 from deepdrift.lab.dime.explorer import PlaneExplorer
 from deepdrift.lab.explanations_under_shift.explorer import MapExplorer
 from deepdrift.lab.fair_comparison.explorer import ComparisonExplorer
@@ -142,6 +144,11 @@ EXPLORERS = {
     "coverage": (lambda: CoverageExplorer(capitals()),
                  {"answered": 70, "score": "first", "template": "list"}, {"answered": 0},
                  ["coverage", "counts"]),
+    "training": (lambda: TrainingExplorer([made_run(), made_run(64)]),
+                 {"checkpoint": 3, "run": "64 images, seed 0"}, {"checkpoint": 5}, []),
+    "memory map": (lambda: MemoryMap([made_run(), made_run(64, shares=(0, 0, 0, 0.5))]),
+                   {"measure": "norm", "stage": 4, "run": "64 images, seed 0"}, {"stage": 6},
+                   ["strongest"]),
     "game": (game, {"choice": "inside"}, {"choice": "gremlins"}, []),
 }  # fmt: skip
 

@@ -130,3 +130,15 @@ def test_what_is_not_recorded():
     with pytest.raises(RecordError, match="one of"):
         known.run(32).place(150)
     assert known.run(32).place(400) == 2
+
+
+def test_switched_off_by_means():
+    """Two runs, two counts, three random draws."""
+    guilty = np.array([[[0.9, 3.0], [0.1, 5.0]], [[0.7, 3.0], [0.3, 5.0]]])
+    random = np.stack([guilty] * 3, axis=2)
+    random[:, :, 0, 0] += 0.3
+    table = Switched(np.array([0, 1]), np.array([1, 8]), guilty, random).table()
+    assert list(table) == ["1 silent", "8 silent"]
+    assert table["8 silent"] == pytest.approx(
+        {"copies, guilty": 0.2, "copies, random": 0.3, "distance, guilty": 5, "distance, random": 5}
+    )
