@@ -5,8 +5,7 @@
 trains a U-Net of 200,000 parameters on so many garments of the shipped cut, measures it at some
 steps as the notebook does (copies among its samples, membership at every stage and noise level,
 twins), writes the notebook's figures and ``measured.npz`` into a folder and says what it saw.
-About ten minutes on one core as above, of which two train; ``--samples 100`` is quicker. More
-images need more steps, in proportion.
+Some minutes on one core as above; ``--samples 100`` is quicker. More images need more steps.
 
 Needs ``pip install -e ".[lab]"`` in a clone of the repository, and nothing else.
 """
