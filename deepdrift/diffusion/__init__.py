@@ -8,7 +8,8 @@ from deepdrift.diffusion.collisions import Collisions, collisions, samples_neede
 from deepdrift.diffusion.copies import Copies, copied
 from deepdrift.diffusion.inputs import DiffusionError
 from deepdrift.diffusion.stages import Stages, find_stages
-from deepdrift.diffusion.watch import DiffusionTrace, DiffusionWatch
+from deepdrift.diffusion.trace import DiffusionTrace
+from deepdrift.diffusion.watch import DiffusionWatch
 
 __all__ = [
     "Collisions",

@@ -13,7 +13,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deepdrift.diffusion.inputs import DiffusionError, check_finite
+from deepdrift.diffusion.inputs import (
+    DiffusionError,
+    check_finite,
+    check_positive,
+    check_whole,
+)
 
 TWIN = 0.1
 
@@ -49,15 +54,14 @@ class Collisions:
         n_train : int
             How many images it was trained on; the images themselves are not needed.
         """
-        if isinstance(n_train, bool) or not isinstance(n_train, int) or n_train < 1:
-            raise DiffusionError(f"n_train: expected a whole number >= 1, got {n_train!r}")
-        return self.high <= 2 * n_train
+        return self.high <= 2 * check_whole(n_train, "n_train")
 
     def __str__(self) -> str:
         if not self.twins:
             return f"No twins among {self.n_samples} samples: drawn from {self.low:.0f} or more."
+        pairs = "1 pair" if self.twins == 1 else f"{self.twins} pairs"
         return (
-            f"{self.twins} pairs of twins among {self.n_samples} samples: as if drawn from "
+            f"{pairs} of twins among {self.n_samples} samples: as if drawn from "
             f"{self.effective:.0f} [{self.low:.0f}, {self.high:.0f}] images."
         )
 
@@ -106,8 +110,7 @@ def collisions(samples: Tensor, *, radius: float | None = None) -> Collisions:
                 "from the same noise?"
             )
         radius = TWIN * middle
-    elif not radius > 0 or not math.isfinite(radius):
-        raise DiffusionError(f"radius: expected a positive number, got {radius!r}")
+    radius = check_positive(radius, "radius")
     twins, pairs = int((distances < radius).sum()), k * (k - 1) / 2
     fewest, most = _poisson(twins)
     return Collisions(
@@ -128,10 +131,7 @@ def samples_needed(n_train: int, twins: int = 20) -> int:
     >>> samples_needed(32), samples_needed(4000)
     (37, 401)
     """
-    if n_train < 1 or twins < 1:
-        raise DiffusionError(
-            f"n_train, twins: expected numbers >= 1, got {n_train!r} and {twins!r}"
-        )
+    n_train, twins = check_whole(n_train, "n_train"), check_whole(twins, "twins")
     return max(20, math.ceil(0.5 + math.sqrt(0.25 + 2 * n_train * twins)))
 
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from deepdrift.diffusion.inputs import DiffusionError, check_finite, refuse_overlap
+from deepdrift.diffusion.inputs import (
+    DiffusionError,
+    check_finite,
+    check_positive,
+    check_whole,
+    refuse_other_range,
+    refuse_overlap,
+)
 
 RATIO = 1 / 3
 
@@ -19,7 +26,7 @@ class Copies:
     Attributes
     ----------
     ratio : Tensor, shape (N,), float64
-        Distance to the nearest training image by that to the second nearest; 0 if both are 0.
+        Distance to the nearest training image by that to the second nearest.
     nearest : Tensor, shape (N,), int64
         Which training image is nearest.
     distance : Tensor, shape (N,), float64
@@ -65,16 +72,21 @@ def copied(
 
     Parameters
     ----------
-    samples, train : Tensor, shapes (N, C, H, W), (M, C, H, W); M >= 2
+    samples, train : Tensor, shapes (N, C, H, W), (M, C, H, W)
+        Of one size and range. A training image that stands there more than once counts as one:
+        else the second nearest is the same image again, and what is copied most is never seen.
     held_out : Tensor, optional
         Images that were not trained on.
     ratio : float
         In (0, 1).
+    n_bootstrap, seed : int
+        Of the interval.
 
     Raises
     ------
     DiffusionError
-        For images that cannot be compared, or a held-out image that was trained on.
+        For images that cannot be compared, fewer than two different training images, or a
+        held-out image that was trained on.
 
     Examples
     --------
@@ -85,9 +97,10 @@ def copied(
     >>> found.ratio.round(decimals=2).tolist(), found.is_copy.tolist(), found.nearest.tolist()
     ([0.11, 0.67], [True, False], [0, 0])
     """
-    if not 0 < ratio < 1:
-        raise DiffusionError(f"ratio: expected a number between 0 and 1, got {ratio!r}")
+    check_positive(ratio, "ratio", 1.0)
+    n_bootstrap = check_whole(n_bootstrap, "n_bootstrap")
     ratios, nearest, distance = _ratios(samples, train, "samples")
+    refuse_other_range(samples, train, ("samples", "train"))
     is_copy = ratios < ratio
     null = None
     if held_out is not None:
@@ -111,15 +124,26 @@ def _ratios(images: Tensor, train: Tensor, name: str) -> tuple[Tensor, Tensor, T
             f"{name}, train: expected images of one size, got {tuple(images.shape[1:])} and "
             f"{tuple(train.shape[1:])}"
         )
-    if len(b) < 2:
-        raise DiffusionError("train: expected at least two images, got 1: no second nearest")
+    kept = _first_of_each(b)
+    if len(kept) < 2:
+        raise DiffusionError(
+            f"train: expected at least two different images, got {len(kept)}: no second nearest"
+        )
     pairs = []
     for part in a.split(512):
-        pairs.append(torch.cdist(part, b).topk(2, largest=False))
+        pairs.append(torch.cdist(part, b[kept]).topk(2, largest=False))
     distances = torch.cat([p.values for p in pairs])
-    nearest = torch.cat([p.indices for p in pairs])[:, 0]
+    nearest = kept[torch.cat([p.indices for p in pairs])[:, 0]]
     first, second = distances.T
-    return torch.where(second > 0, first / second, 0.0), nearest, first
+    return first / second, nearest, first
+
+
+def _first_of_each(rows: Tensor) -> Tensor:
+    """Places of the first of every different row, rising."""
+    seen: dict[bytes, int] = {}
+    for i, row in enumerate(rows.numpy()):
+        seen.setdefault(row.tobytes(), i)
+    return torch.tensor(list(seen.values()))
 
 
 def _flat(images: Tensor) -> Tensor:

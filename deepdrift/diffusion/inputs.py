@@ -6,7 +6,10 @@ both are checked.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,6 +19,43 @@ from deepdrift.errors import DeepDriftError
 
 class DiffusionError(DeepDriftError, ValueError):
     """Images, noise levels or a network that cannot be watched."""
+
+
+def check_whole(value: Any, name: str, low: int = 1) -> int:
+    """A whole number, of Python or numpy.
+
+    Examples
+    --------
+    >>> check_whole("32", "n_train")
+    Traceback (most recent call last):
+    ...
+    deepdrift.diffusion.inputs.DiffusionError: n_train: expected a whole number >= 1, got '32'
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < low:
+        raise DiffusionError(f"{name}: expected a whole number >= {low}, got {value!r}")
+    return int(value)
+
+
+def check_positive(value: Any, name: str, below: float = math.inf) -> float:
+    """A number above 0 and below a limit."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < below:
+        wanted = "a positive number" if below == math.inf else f"a number between 0 and {below:g}"
+        raise DiffusionError(f"{name}: expected {wanted}, got {value!r}")
+    return float(value)
+
+
+def check_range(image_range: Any) -> tuple[float, float]:
+    """Smallest and largest value of an image."""
+    try:
+        low, high = (float(x) for x in image_range)
+    except (TypeError, ValueError):
+        low, high = math.nan, math.nan
+    if not -math.inf < low < high < math.inf:
+        raise DiffusionError(
+            f"image_range: expected the smallest and the largest value, such as (-1, 1), got "
+            f"{image_range!r}"
+        )
+    return low, high
 
 
 def check_finite(images: Tensor, name: str) -> Tensor:
@@ -79,7 +119,14 @@ def check_levels(levels: Sequence[int] | Tensor, n_levels: int) -> list[int]:
     deepdrift.diffusion.inputs.DiffusionError: levels: expected whole numbers from 0 to 999, got \
 5000; a model answers for any number, but was trained on these alone
     """
-    given = [float(level) for level in levels]
+    if isinstance(levels, str) or not isinstance(levels, Iterable):
+        raise DiffusionError(f"levels: expected a list such as [50, 200], got {levels!r}")
+    try:
+        given = [float(level) for level in levels]
+    except (TypeError, ValueError):
+        raise DiffusionError(f"levels: expected whole numbers, got {levels!r}") from None
+    if any(isinstance(level, bool) for level in levels):
+        raise DiffusionError(f"levels: expected whole numbers, got {levels!r}")
     bad = [x for x in given if not 0 <= x < n_levels or x != int(x)]
     if bad or not given:
         raise DiffusionError(
@@ -94,7 +141,13 @@ def check_levels(levels: Sequence[int] | Tensor, n_levels: int) -> list[int]:
 
 def check_shares(shares: Tensor) -> Tensor:
     """Share of the variance that is still image at each level: falling, between 0 and 1."""
-    shares = torch.as_tensor(shares, dtype=torch.float64).cpu()
+    try:
+        shares = torch.as_tensor(shares, dtype=torch.float64).cpu()
+    except (TypeError, ValueError, RuntimeError):
+        raise DiffusionError(
+            f"shares: expected one number per level, got {type(shares).__name__}; diffusers has "
+            "them as scheduler.alphas_cumprod"
+        ) from None
     if shares.ndim != 1 or len(shares) < 2 or not shares.isfinite().all():
         raise DiffusionError(
             f"shares: expected at least two finite numbers, one per level, got shape "
@@ -126,3 +179,29 @@ held-out image must not have been trained on
             f"{names[0]}, {names[1]}: {image} in both sets; a held-out image must not have been "
             "trained on"
         )
+
+
+def refuse_other_range(a: Tensor, b: Tensor, names: tuple[str, str]) -> None:
+    """Refuse two sets whose values cannot be of one range: every distance would be meaningless.
+
+    Found are [0, 1] beside [-1, 1], and bytes beside either; fewer than 256 numbers say nothing.
+
+    Examples
+    --------
+    >>> images = torch.linspace(-1, 1, 512).reshape(2, 1, 16, 16)
+    >>> refuse_other_range(images / 2 + 0.5, images, ("samples", "train"))
+    Traceback (most recent call last):
+    ...
+    deepdrift.diffusion.inputs.DiffusionError: samples, train: expected values of one range, got 0 \
+to 1 and -1 to 1
+    """
+    if min(a.numel(), b.numel()) < 256:
+        return
+    ends = [(float(x.min()), float(x.max())) for x in (a, b)]
+    sizes = [max(abs(low), abs(high)) for low, high in ends]
+    signed = [low < -0.5 * size for (low, _), size in zip(ends, sizes, strict=True)]
+    unsigned = [low >= 0 for low, _ in ends]
+    halved = (unsigned[0] and signed[1]) or (unsigned[1] and signed[0])
+    if halved or max(sizes) > 50 * min(sizes):
+        shown = " and ".join(f"{low:.3g} to {high:.3g}" for low, high in ends)
+        raise DiffusionError(f"{names[0]}, {names[1]}: expected values of one range, got {shown}")

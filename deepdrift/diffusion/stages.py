@@ -64,8 +64,9 @@ def find_stages(
     """The stages of a U-Net.
 
     Without ``stages``: every block that is a direct child of the network, or a member of a list
-    that is one, and returns feature maps. The bottleneck is the one that is called so (``mid``,
-    ``middle``, ``bottleneck``), else the only one with the smallest maps.
+    that is one, and returns feature maps; of a wrapper that holds one block alone, the children
+    of that. The bottleneck is the one that is called so (``mid``, ``middle``, ``bottleneck``),
+    else the only one with the smallest maps.
 
     Parameters
     ----------
@@ -92,11 +93,7 @@ def find_stages(
     Stages(names=('0', '1', '2'), bottleneck='1')
     """
     if stages is None:
-        watched = {
-            name: module
-            for name, module in _blocks(model)
-            if next(module.children(), None) is not None
-        }
+        watched = dict(_blocks(model))
     else:
         watched = {name: find_layer(model, name) for name in as_names(stages)}
     if bottleneck is not None:
@@ -120,13 +117,18 @@ def find_stages(
     return found
 
 
-def _blocks(model: nn.Module) -> list[tuple[str, nn.Module]]:
+def _blocks(model: nn.Module, head: str = "") -> list[tuple[str, nn.Module]]:
+    """Children with children of their own, behind wrappers that hold one block alone."""
     found: list[tuple[str, nn.Module]] = []
     for name, child in model.named_children():
         if isinstance(child, nn.ModuleList):
-            found += [(f"{name}.{i}", member) for i, member in enumerate(child)]
+            found += [(f"{head}{name}.{i}", member) for i, member in enumerate(child)]
         else:
-            found.append((name, child))
+            found.append((f"{head}{name}", child))
+    found = [(name, block) for name, block in found if next(block.children(), None) is not None]
+    if len(found) == 1:
+        name, block = found[0]
+        return _blocks(block, f"{name}.") or found
     return found
 
 

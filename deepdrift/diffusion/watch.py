@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from deepdrift.diffusion.inputs import DiffusionError, check_images, check_levels, check_shares
+from deepdrift.diffusion.inputs import (
+    DiffusionError,
+    check_images,
+    check_levels,
+    check_range,
+    check_shares,
+    check_whole,
+)
 from deepdrift.diffusion.stages import Stages, _maps, find_stages
-from deepdrift.errors import ForwardError, NotFittedError
+from deepdrift.diffusion.trace import DiffusionTrace
+from deepdrift.errors import ForwardError
 from deepdrift.scores.innovation import StepPredictor
 from deepdrift.scores.velocity import spatial_velocity, temporal_velocity
 from deepdrift.states.forward import Quiet, unwrap
@@ -19,56 +26,6 @@ from deepdrift.states.layers import find_layer
 from deepdrift.states.leaves import listening
 
 LEVELS = (50, 100, 200, 400, 600, 800)
-
-
-@dataclass(frozen=True, eq=False)
-class DiffusionTrace:
-    """What a U-Net did with N images at K noise levels, S stages; means over the same noise.
-
-    Attributes
-    ----------
-    levels : tuple of int
-        K noise levels, rising.
-    stages : Stages
-    loss : Tensor, shape (N, K), float64
-        Mean square of the error in the noise.
-    norm : Tensor, shape (N, K, S)
-        Root mean square of all numbers in a stage's maps.
-    depth_velocity : Tensor, shape (N, K, S - 1)
-        From stage to stage at one level; the state of a stage is the mean of its maps over
-        positions, and stages of different width are compared by their lengths.
-    level_velocity : Tensor, shape (N, K - 1, S)
-        From level to level at one stage.
-    depth_innovation, level_innovation : Tensor or None
-        The same steps by `StepPredictor`, divided by the width; None before `DiffusionWatch.fit`.
-    """
-
-    levels: tuple[int, ...]
-    stages: Stages
-    loss: Tensor
-    norm: Tensor
-    depth_velocity: Tensor
-    level_velocity: Tensor
-    depth_innovation: Tensor | None = None
-    level_innovation: Tensor | None = None
-
-    def __len__(self) -> int:
-        return len(self.loss)
-
-    def bottleneck(self, quantity: str) -> Tensor:
-        """A quantity at the bottleneck, (N, K) or (N, K - 1): the step that leads into it.
-
-        Parameters
-        ----------
-        quantity : {"norm", "depth_velocity", "level_velocity", "depth_innovation", \
-"level_innovation"}
-        """
-        values = getattr(self, quantity, None)
-        if not isinstance(values, Tensor) or values.ndim != 3:
-            raise NotFittedError(
-                f"quantity: {quantity!r} is not there; innovations need fit(images) first"
-            )
-        return values[:, :, self.stages.middle - quantity.startswith("depth")]
 
 
 class DiffusionWatch:
@@ -127,9 +84,8 @@ class DiffusionWatch:
         self.model = unwrap(model)
         self.shares = check_shares(shares)
         self.levels = tuple(check_levels(levels, len(self.shares)))
-        if not isinstance(n_noises, int) or n_noises < 1:
-            raise DiffusionError(f"n_noises: expected a whole number >= 1, got {n_noises!r}")
-        self.n_noises, self.seed, self.image_range = n_noises, int(seed), image_range
+        self.n_noises, self.seed = check_whole(n_noises, "n_noises"), check_whole(seed, "seed", 0)
+        self.image_range = check_range(image_range)
         self.stages: Stages | None = None
         self._given = stages, bottleneck
         self._quiet = Quiet(self.model)
@@ -150,7 +106,11 @@ class DiffusionWatch:
             That the model was *not* trained on, if innovation shall tell members.
         """
         new: dict[tuple[str, int, int], StepPredictor] = {}
-        for part in self._checked(images).split(batch_size):
+        if len(self._checked(images)) < 2:
+            raise DiffusionError(
+                "images: expected at least 2 to fit on, better some hundreds, got 1"
+            )
+        for part in images.split(check_whole(batch_size, "batch_size")):
             for draw in self.noise(part.shape[1:]):
                 states, _, _ = self._pass(part, draw)
                 for key, source, target in _steps(states):
@@ -168,7 +128,8 @@ class DiffusionWatch:
         ForwardError
             Whatever the model raises.
         """
-        parts = [self._read(part) for part in self._checked(images).split(batch_size)]
+        images, batch_size = self._checked(images), check_whole(batch_size, "batch_size")
+        parts = [self._read(part) for part in images.split(batch_size)]
         whole = {
             name: torch.cat([p[name] for p in parts]) if parts[0][name] is not None else None
             for name in parts[0]

@@ -44,14 +44,17 @@ def test_noisy_copies_are_copies_and_others_are_not():
 def test_a_training_image_itself_and_one_that_is_there_twice():
     train = torch.randn(5, 1, 2, 2, generator=gen(3)).double()
     assert copied(train, train).ratio.max() < 1e-6
-    twice = torch.cat([train[:1], train[:1]])
-    assert copied(twice[:1], twice).ratio.tolist() == [0.0]
+    near, twice = train[:1] + 0.01, torch.cat([train, train[:1], train[2:]])
+    once, again = copied(near, train), copied(near, twice)
+    assert once.is_copy.all() and again.ratio.equal(once.ratio) and again.nearest.tolist() == [0]
+    assert copied(near, twice.flip(0)).nearest.tolist() == [3]  # the first of its place
 
 
 def test_what_cannot_be_compared():
     images = torch.randn(4, 1, 2, 2)
-    with pytest.raises(DiffusionError, match="train: expected at least two"):
-        copied(images, images[:1])
+    for one in (images[:1], images[:1].repeat(3, 1, 1, 1)):
+        with pytest.raises(DiffusionError, match="train: expected at least two different .* got 1"):
+            copied(images, one)
     with pytest.raises(DiffusionError, match="of one size"):
         copied(images, torch.randn(4, 2, 2, 1))
     with pytest.raises(DiffusionError, match="both sets"):
@@ -125,3 +128,42 @@ def test_samples_that_tell_nothing():
 def test_samples_that_are_needed(n, twins):
     k = samples_needed(n, twins)
     assert k * (k - 1) / 2 / n >= twins > (k - 1) * (k - 2) / 2 / n or k == 20
+
+
+@pytest.mark.parametrize("there", [lambda x: x / 2 + 0.5, lambda x: x * 127.5 + 127.5])
+def test_two_ranges_are_refused_either_way(there):
+    train = torch.linspace(-1, 1, 2 * 256).reshape(2, 1, 16, 16)
+    for a, b in ((train, there(train)), (there(train), train)):
+        with pytest.raises(DiffusionError, match="samples, train: expected values of one range"):
+            copied(a, b)
+    copied(train * 0.3, train)  # a network that paints mush
+    copied(train - 0.02, train.clamp(min=-0.02))
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "32", math.nan, None])
+def test_whole_numbers(wrong):
+    found = collisions(torch.randn(30, 1, 2, 2, generator=gen(0)))
+    for name, call in (
+        ("n_train", found.alarm),
+        ("n_train", samples_needed),
+        ("twins", lambda x: samples_needed(32, x)),
+        ("n_bootstrap", lambda x: copied(torch.eye(2)[:, None, None], torch.eye(2)[:, None, None],
+                                         n_bootstrap=x)),
+    ):  # fmt: skip
+        with pytest.raises(DiffusionError, match=f"^{name}: expected a whole number >= 1, got"):
+            call(wrong)
+
+
+def test_numbers_of_numpy_are_numbers():
+    found = collisions(torch.randn(30, 1, 2, 2, generator=gen(0)))
+    assert found.alarm(np.int64(10**6)) == found.alarm(10**6)
+    assert samples_needed(np.int64(32)) == samples_needed(32)
+
+
+@pytest.mark.parametrize("wrong", [0, -0.1, math.nan, "0.1", True])
+def test_radius_and_ratio(wrong):
+    images = torch.randn(30, 1, 2, 2, generator=gen(0))
+    with pytest.raises(DiffusionError, match="^radius: expected a positive number, got"):
+        collisions(images, radius=wrong)
+    with pytest.raises(DiffusionError, match="^ratio: expected a number between 0 and 1, got"):
+        copied(images, images, ratio=wrong)

@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from deepdrift.diffusion import DiffusionError
-from deepdrift.diffusion.inputs import check_images, check_levels, check_shares, refuse_overlap
+from deepdrift.diffusion.inputs import (
+    check_images,
+    check_levels,
+    check_range,
+    check_shares,
+    refuse_overlap,
+)
 
 GOOD = torch.linspace(-1, 1, 2 * 16).reshape(2, 1, 4, 4)
 
@@ -36,8 +42,10 @@ def test_images_within_the_range_pass_unchanged():
 
 
 @pytest.mark.parametrize(
-    "levels", [[5000], [-3], [1000], [2.5], [], [float("nan")], [50, 50], [float("inf")]]
-)
+    "levels",
+    [[5000], [-3], [1000], [2.5], [], [float("nan")], [50, 50], [float("inf")],
+     "50", 50, None, [True], ["a"], [[50]]],
+)  # fmt: skip
 def test_levels_that_do_not_exist(levels):
     with pytest.raises(DiffusionError, match="^levels: expected"):
         check_levels(levels, 1000)
@@ -49,11 +57,18 @@ def test_levels_are_sorted_whole_numbers():
 
 @pytest.mark.parametrize(
     "shares",
-    [[0.5], [[1.0, 0.5]], [0.1, 0.2], [1.2, 0.5], [0.5, -0.1], [1.0, float("nan")]],
-)
+    [[0.5], [[1.0, 0.5]], [0.1, 0.2], [1.2, 0.5], [0.5, -0.1], [1.0, float("nan")],
+     "linear", None, [[1.0], [0.5, 0.2]]],
+)  # fmt: skip
 def test_shares_that_are_none(shares):
     with pytest.raises(DiffusionError, match="^shares: expected .*alphas_cumprod"):
-        check_shares(torch.tensor(shares))
+        check_shares(shares)
+
+
+@pytest.mark.parametrize("wrong", [(1, -1), (1,), (0, 0), None, "ab", (0, float("inf")), 1.0])
+def test_ranges_that_are_none(wrong):
+    with pytest.raises(DiffusionError, match="^image_range: expected the smallest and the largest"):
+        check_range(wrong)
 
 
 def test_one_image_in_both_sets():

@@ -187,3 +187,35 @@ def test_images_of_the_wrong_size_or_range(model):
         watch.read(images(2)).bottleneck("depth_innovation")
     with pytest.raises(DiffusionError, match="n_noises"):
         DiffusionWatch(model, SHARES, n_noises=0)
+    with pytest.raises(DiffusionError, match="quantity: expected one of norm, depth_velocity"):
+        watch.read(images(2)).bottleneck("nrm")
+    for call in (watch.read, watch.fit):
+        with pytest.raises(DiffusionError, match="batch_size: expected a whole number"):
+            call(images(2), batch_size=0)
+    with pytest.raises(DiffusionError, match="images: expected at least 2 to fit on"):
+        DiffusionWatch(model, SHARES).fit(images(1))
+
+
+class Wrapper(nn.Module):
+    """A U-Net inside a training object, with something behind it that has no parts."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.network, self.dropout = nn.ModuleList([inner]), nn.Dropout()
+
+    def forward(self, x, t):
+        return self.network[0](x, t)
+
+
+def test_a_wrapper_is_looked_into(model):
+    inside = DiffusionWatch(Wrapper(model), SHARES, levels=LEVELS).read(images(3))
+    assert inside.stages.names == tuple(f"network.0.{name}" for name in STAGES)
+    plain = DiffusionWatch(model, SHARES, levels=LEVELS).read(images(3))
+    torch.testing.assert_close(inside.norm, plain.norm)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_other_precisions(model, dtype):
+    plain = DiffusionWatch(model, SHARES, levels=LEVELS).read(images(3))
+    other = DiffusionWatch(copy.deepcopy(model).to(dtype), SHARES, levels=LEVELS).read(images(3))
+    torch.testing.assert_close(other.loss, plain.loss, rtol=0.05, atol=0.02)

@@ -57,7 +57,7 @@ class SmallUNet(nn.Module):
 
     def forward(self, x: Tensor, t: Tensor) -> Tensor:
         """See the class."""
-        level = self.time(encode_level(t))
+        level = self.time(encode_level(t).to(x))
         first = self.encoder_1(self.stem(x), level)
         second = self.encoder_2(self.down_1(first), level)
         y = self.bottleneck(self.down_2(second), level)
