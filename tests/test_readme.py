@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import torch
 from decoders import huggingface, some_ids
 from torch import nn
+
+from deepdrift.lab.diffusion_memorisation.unet import SmallUNet
 
 README = Path(__file__).resolve().parents[1] / "README.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.S)
@@ -24,7 +27,7 @@ def test_the_code_runs_in_its_order(tmp_path, monkeypatch, capsys):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         layers = [nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 2)]
-    own, shards, production, confidence, language = BLOCKS
+    own, shards, production, confidence, agents, language, diffusion = BLOCKS
     names = {
         "model": nn.Sequential(*layers).eval(),
         "example_batch": batches(4, 0)[0],
@@ -60,6 +63,10 @@ def test_the_code_runs_in_its_order(tmp_path, monkeypatch, capsys):
     assert "promised: 20.0%" in capsys.readouterr().out
     rules = names["alert_rules"](names["ObserverConfig"](raise_after=2), "r", step_seconds=30)
     assert "alert: DeepDriftAlert" in rules
+    torch.manual_seed(1)
+    names["policy"] = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 2))
+    exec(agents, names)
+    assert capsys.readouterr().out.strip() in ("0", "1")
     pairs = [(row[:5], row[5:]) for row in some_ids(*[8] * 120)]
     names |= {
         "llm": huggingface("llama"),
@@ -73,3 +80,16 @@ def test_the_code_runs_in_its_order(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 4 and all("doubtful" in line or "not valid" in line for line in said)
     assert names["guard"].trace.tokens.shape[1] <= 8
+    train, held_out = (torch.rand(300, 1, 16, 16, generator=generator) * 2 - 1 for _ in range(2))
+    names |= {
+        "train_images": train,
+        "held_out": held_out,
+        "samples": train[:8].repeat(5, 1, 1, 1),
+        "unet": SmallUNet().eval(),
+        "scheduler": SimpleNamespace(alphas_cumprod=torch.linspace(1, 0, 1000)),
+    }
+    exec(diffusion, names)
+    shares, twins, middle = capsys.readouterr().out.splitlines()
+    assert shares == "100% [100%, 100%] of 40 samples are copies; of held-out images 0.0%."
+    assert twins.startswith("80 pairs of twins among 40 samples: as if drawn from 10 ")
+    assert middle.startswith("bottleneck ")
