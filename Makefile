@@ -181,7 +181,7 @@ data-llm: $(VENV)/.data
 
 # Images, seed and steps of every run; DIFFUSION is where checkpoints go, 250 MB, none of it ships.
 DIFFUSION ?= build/diffusion
-RUNS := 32:0:12800 32:1:9600 32:2:9600 64:0:25600 64:1:9600 512:0:32000 4000:0:6400 4000:1:6400
+RUNS := 32:0:12800 32:1:9600 32:2:9600 64:0:25600 64:1:9600 512:0:33600 4000:0:6400 4000:1:6400
 data-diffusion: $(VENV)/.data
 	for run in $(RUNS); do \
 		set -- $$(echo $$run | tr : ' ') && \
