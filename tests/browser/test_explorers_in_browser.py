@@ -164,8 +164,19 @@ def test_every_explorer_fits_a_laptop_and_stays_where_it_started(lab):
             size = view.bounding_box()
             assert size["width"] <= PAGE[0] and size["height"] <= PAGE[1], (EVERY[number + 1], size)
             expect(view.locator(".dd-status")).to_have_text(sentence)
+            assert view.evaluate(CLIPPED) == [], EVERY[number + 1]
     assert watch.errors == [] and watch.foreign == []
 
+
+# options that are wider than the field that shows them
+CLIPPED = """view => [...view.querySelectorAll('select')].flatMap(select => {
+    const style = getComputedStyle(select), pen = document.createElement('canvas').getContext('2d')
+    pen.font = style.font
+    const room = select.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight)
+    return [...select.options].map(option => option.text)
+        .filter(text => text.length <= 30 && pen.measureText(text).width > room)
+        .map(text => [text, Math.round(pen.measureText(text).width), room])
+})"""
 
 # the sentences as the kernel sent them with the cells' outputs
 SENT = """() => window.jupyterapp.shell.currentWidget.content.widgets

@@ -65,7 +65,7 @@ def number_control(
 def choice_control(label: str, options: Sequence[str]) -> tuple[Any, Any]:
     """Labelled list to choose from."""
     longest = max(map(len, options), default=0)
-    layout = _width_for(label, min(longest, 30) * 0.6 + 3)
+    layout = _width_for(label, min(longest, 30) * 0.6 + 4)
     control = ipywidgets.Dropdown(
         options=list(options), description=label, style=DESCRIPTION, layout=layout
     )
