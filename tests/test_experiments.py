@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -57,7 +58,33 @@ def test_figures_and_numbers_are_written(tiny):
         assert found["pictures"].shape == found["nearest"].shape == (1, 12, 16, 16)
 
 
-def test_more_images_than_there_are():
-    result = run("--images", "3000", "--seed", "1", "--steps", "1")
-    assert result.returncode != 0 and "4,000 images to train on" in result.stderr
-    assert "Traceback" not in result.stderr
+def test_detectors_are_judged_on_another_run(tmp_path):
+    """Two images are told from the first step on: every sample is near to one of them."""
+    out = tmp_path / "two"
+    result = run("--images", "2", "--steps", "200", "--seeds", "0", "1", "--out", str(out))
+    assert result.returncode == 0, result.stderr
+    assert {"seed-0", "seed-1", "copies.png"} <= {path.name for path in out.iterdir()}
+    with np.load(out / "seed-0" / "measured.npz") as a, np.load(out / "seed-1/measured.npz") as b:
+        assert (a["nearest"][-1] != b["nearest"][-1]).any()
+        copied = min(a["copied"][:, 0].max(), b["copied"][:, 0].max()) >= 0.1
+    assert ("Who tells members" in result.stdout) == (out / "trial.png").exists() == copied
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--images", "3000", "--seeds", "1"], "4,000 images to train on"),
+        (["--images", "1"], "4,000 images to train on"),
+        (["--seeds", "-1"], "4,000 images to train on"),
+        (["--seeds", "0", "0"], "twice"),
+        (["--steps", "0"], "--steps 0"),
+        (["--samples", "19"], "--samples 19"),
+        (["--sampler-steps", "7"], "divisor of 1,000"),
+        (["--members", "1"], "--members 1"),
+    ],
+)
+def test_what_cannot_work_is_said_before_training(arguments, words, tmp_path, capsys):
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(SCRIPT))["main"]([*arguments, "--out", str(tmp_path / "out")])
+    assert left.value.code == 2 and words in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
