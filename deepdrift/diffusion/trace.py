@@ -23,7 +23,7 @@ class DiffusionTrace:
         K noise levels, rising.
     stages : Stages
     loss : Tensor, shape (N, K), float64
-        Mean square of the error in the noise.
+        Mean square of the error in what the network predicts.
     norm : Tensor, shape (N, K, S)
         Root mean square of all numbers in a stage's maps.
     depth_velocity : Tensor, shape (N, K, S - 1)

@@ -17,15 +17,16 @@ from deepdrift.diffusion.inputs import (
     check_whole,
 )
 from deepdrift.diffusion.stages import Stages, _maps, find_stages
+from deepdrift.diffusion.steps import StepKey, innovations, steps, velocities
 from deepdrift.diffusion.trace import DiffusionTrace
 from deepdrift.errors import ForwardError
 from deepdrift.scores.innovation import StepPredictor
-from deepdrift.scores.velocity import spatial_velocity, temporal_velocity
 from deepdrift.states.forward import Quiet, unwrap
 from deepdrift.states.layers import find_layer
 from deepdrift.states.leaves import listening
 
 LEVELS = (50, 100, 200, 400, 600, 800)
+PREDICTIONS = ("epsilon", "v_prediction", "sample")
 
 
 class DiffusionWatch:
@@ -34,8 +35,8 @@ class DiffusionWatch:
     Parameters
     ----------
     model : nn.Module
-        Called as ``model(noisy, levels)``; returns the noise, or an object with ``sample``, as
-        diffusers' ``UNet2DModel`` does.
+        Called as ``model(noisy, levels)``; returns what it predicts, or an object with
+        ``sample``, as diffusers' ``UNet2DModel`` does.
     shares : Tensor, shape (T,)
         Share of the variance that is still image at each level, such as
         ``scheduler.alphas_cumprod``.
@@ -48,6 +49,11 @@ class DiffusionWatch:
     seed : int
     image_range : (float, float)
         That the model was trained on.
+    predicts : {"epsilon", "v_prediction", "sample"}
+        What the model was trained to predict, as diffusers calls it
+        (``scheduler.config.prediction_type``): the noise; the image; or, between them,
+        ``sqrt(share) noise - sqrt(1 - share) image`` (Salimans and Ho 2022, appendix D). The loss
+        is taken against that, and wrong if this is.
 
     Examples
     --------
@@ -80,7 +86,13 @@ class DiffusionWatch:
         n_noises: int = 4,
         seed: int = 0,
         image_range: tuple[float, float] = (-1.0, 1.0),
+        predicts: str = "epsilon",
     ) -> None:
+        if predicts not in PREDICTIONS:
+            raise DiffusionError(
+                f"predicts: expected one of {', '.join(PREDICTIONS)}, got {predicts!r}"
+            )
+        self.predicts = predicts
         self.model = unwrap(model)
         self.shares = check_shares(shares)
         self.levels = tuple(check_levels(levels, len(self.shares)))
@@ -90,7 +102,7 @@ class DiffusionWatch:
         self._given = stages, bottleneck
         self._quiet = Quiet(self.model)
         self._size: tuple[int, ...] | None = None
-        self._predictors: dict[tuple[str, int, int], StepPredictor] | None = None
+        self._predictors: dict[StepKey, StepPredictor] | None = None
 
     def noise(self, shape: Sequence[int]) -> Tensor:
         """The draws of noise (n_noises, C, H, W) for images of a shape (C, H, W)."""
@@ -105,7 +117,7 @@ class DiffusionWatch:
         images : Tensor, shape (N, C, H, W)
             That the model was *not* trained on, if innovation shall tell members.
         """
-        new: dict[tuple[str, int, int], StepPredictor] = {}
+        new: dict[StepKey, StepPredictor] = {}
         if len(self._checked(images)) < 2:
             raise DiffusionError(
                 "images: expected at least 2 to fit on, better some hundreds, got 1"
@@ -113,7 +125,7 @@ class DiffusionWatch:
         for part in images.split(check_whole(batch_size, "batch_size")):
             for draw in self.noise(part.shape[1:]):
                 states, _, _ = self._pass(part, draw)
-                for key, source, target in _steps(states):
+                for key, source, target in steps(states):
                     new.setdefault(key, StepPredictor()).partial_fit(source, target)
         self._predictors = new
         return self
@@ -148,9 +160,9 @@ class DiffusionWatch:
         sums: dict[str, Tensor] = {}
         for draw in self.noise(images.shape[1:]):
             states, norm, loss = self._pass(images, draw)
-            found = {"loss": loss, "norm": norm, **_velocities(states)}
+            found = {"loss": loss, "norm": norm, **velocities(states)}
             if self._predictors is not None:
-                found |= _innovations(states, self._predictors)
+                found |= innovations(states, self._predictors)
             for name, values in found.items():
                 sums[name] = sums.get(name, 0) + values / self.n_noises
         names = ("loss", "norm", "depth_velocity", "level_velocity")
@@ -164,35 +176,36 @@ class DiffusionWatch:
             share = float(self.shares[level])
             noisy = share**0.5 * images + (1 - share) ** 0.5 * noise.to(images)
             given = noisy.to(like.device, like.dtype)
-            steps = torch.full((len(images),), level, device=like.device)
+            at = torch.full((len(images),), level, device=like.device)
             if self.stages is None:
-                self.stages = self._find(given[:1], steps[:1])
+                self.stages = self._find(given[:1], at[:1])
             watched = {n: find_layer(self.model, n) for n in self.stages.names}
             with self._quiet(), listening(watched, pick=_maps) as outputs:
-                said = self._call(given, steps)
+                said = self._call(given, at)
             if said.shape != noisy.shape:
                 raise DiffusionError(
-                    f"model: expected noise of shape {tuple(noisy.shape)}, got "
+                    f"model: expected a prediction of shape {tuple(noisy.shape)}, got "
                     f"{tuple(said.shape)}; a model that also predicts a variance, or no noise, "
                     "cannot be read"
                 )
             maps = [outputs[n].cpu().double() for n in self.stages.names]
             states.append([m.mean(dim=(2, 3)) for m in maps])
             norms.append(torch.stack([m.square().mean(dim=(1, 2, 3)).sqrt() for m in maps], 1))
-            losses.append((said.cpu().double() - noise.double()).square().mean(dim=(1, 2, 3)))
+            wanted = _target(self.predicts, images, noise, share)
+            losses.append((said.cpu().double() - wanted).square().mean(dim=(1, 2, 3)))
         self._size = tuple(images.shape[1:])
         return states, torch.stack(norms, dim=1), torch.stack(losses, dim=1)
 
-    def _find(self, noisy: Tensor, steps: Tensor) -> Stages:
+    def _find(self, noisy: Tensor, at: Tensor) -> Stages:
         stages, bottleneck = self._given
         with self._quiet():
             return find_stages(
-                self.model, lambda: self._call(noisy, steps), stages=stages, bottleneck=bottleneck
+                self.model, lambda: self._call(noisy, at), stages=stages, bottleneck=bottleneck
             )
 
-    def _call(self, noisy: Tensor, steps: Tensor) -> Tensor:
+    def _call(self, noisy: Tensor, at: Tensor) -> Tensor:
         try:
-            said = self.model(noisy, steps)
+            said = self.model(noisy, at)
         except Exception as error:
             raise ForwardError(
                 f"the model refused images of shape {tuple(noisy.shape)}: {error}; it is called "
@@ -202,37 +215,9 @@ class DiffusionWatch:
         return said[0] if isinstance(said, (tuple, list)) else said
 
 
-def _steps(states: list[list[Tensor]]) -> list[tuple[tuple[str, int, int], Tensor, Tensor]]:
-    """Every step through depth and through noise level: its key, source and target."""
-    n_levels, n_stages = len(states), len(states[0])
-    depth = [
-        (("depth", k, s), states[k][s], states[k][s + 1])
-        for k in range(n_levels)
-        for s in range(n_stages - 1)
-    ]
-    level = [
-        (("level", k, s), states[k][s], states[k + 1][s])
-        for k in range(n_levels - 1)
-        for s in range(n_stages)
-    ]
-    return depth + level
-
-
-def _velocities(states: list[list[Tensor]]) -> dict[str, Tensor]:
-    depth = [spatial_velocity(at_level, across_widths="norm").double() for at_level in states]
-    level = [temporal_velocity(torch.stack(s, dim=1)) for s in zip(*states, strict=True)]
-    return {"depth_velocity": torch.stack(depth, 1), "level_velocity": torch.stack(level, 2)}
-
-
-def _innovations(
-    states: list[list[Tensor]], predictors: dict[tuple[str, int, int], StepPredictor]
-) -> dict[str, Tensor]:
-    shape = {"depth": (len(states), len(states[0]) - 1), "level": (len(states) - 1, len(states[0]))}
-    found = {
-        f"{axis}_innovation": states[0][0].new_zeros(len(states[0][0]), *size)
-        for axis, size in shape.items()
-    }
-    for (axis, k, s), source, target in _steps(states):
-        score = predictors[axis, k, s].score(source, target) / target.shape[1]
-        found[f"{axis}_innovation"][:, k, s] = score
-    return found
+def _target(predicts: str, images: Tensor, noise: Tensor, share: float) -> Tensor:
+    """What a perfect model would answer, float64."""
+    image, noise = images.detach().cpu().double(), noise.double()
+    if predicts == "sample":
+        return image
+    return noise if predicts == "epsilon" else share**0.5 * noise - (1 - share) ** 0.5 * image

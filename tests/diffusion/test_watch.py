@@ -219,3 +219,31 @@ def test_other_precisions(model, dtype):
     plain = DiffusionWatch(model, SHARES, levels=LEVELS).read(images(3))
     other = DiffusionWatch(copy.deepcopy(model).to(dtype), SHARES, levels=LEVELS).read(images(3))
     torch.testing.assert_close(other.loss, plain.loss, rtol=0.05, atol=0.02)
+
+
+class Knows(nn.Module):
+    """Names exactly what is asked for, of one image that it knows by heart."""
+
+    def __init__(self, image, what):
+        super().__init__()
+        self.down, self.mid = nn.Sequential(nn.AvgPool2d(2)), nn.Sequential(nn.AvgPool2d(2))
+        self.up, self.image, self.what = nn.Sequential(nn.Upsample(scale_factor=4)), image, what
+
+    def forward(self, x, t):
+        share = SHARES[t[0]].to(x)
+        noise = (x - share.sqrt() * self.image) / (1 - share).sqrt()
+        v = share.sqrt() * noise - (1 - share).sqrt() * self.image
+        answers = {"epsilon": noise, "v_prediction": v, "sample": self.image.expand_as(x)}
+        return answers[self.what] + 0 * self.up(self.mid(self.down(x)))
+
+
+@pytest.mark.parametrize("what", ["epsilon", "v_prediction", "sample"])
+def test_what_a_model_predicts(what):
+    """A perfect answer has no loss, and another kind of answer has one."""
+    image = images(1)
+    for other in ("epsilon", "v_prediction", "sample"):
+        watch = DiffusionWatch(Knows(image, what), SHARES, levels=LEVELS, predicts=other)
+        loss = watch.read(image).loss
+        assert loss.max() < 1e-6 if other == what else loss.max() > 0.1, (what, other)
+    with pytest.raises(DiffusionError, match="predicts: expected one of epsilon, v_prediction"):
+        DiffusionWatch(Knows(image, what), SHARES, predicts="noise")
