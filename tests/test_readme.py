@@ -78,6 +78,7 @@ def test_the_code_runs_in_its_order(tmp_path, monkeypatch, capsys):
     }
     exec(language, names)
     said = capsys.readouterr().out.splitlines()
+    assert (tmp_path / "guard.safetensors").exists() and (tmp_path / "agent.safetensors").exists()
     assert len(said) == 4 and all("doubtful" in line or "not valid" in line for line in said)
     assert names["guard"].trace.tokens.shape[1] <= 8
     train, held_out = (torch.rand(300, 1, 16, 16, generator=generator) * 2 - 1 for _ in range(2))

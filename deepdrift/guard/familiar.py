@@ -6,7 +6,7 @@ one before. The layers that follow least from the one before speak for a prompt,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -18,6 +18,7 @@ from deepdrift.states.projection import Projection
 
 MAX_RANK = 256  # beyond that a step keeps another form, see `deepdrift.scores.maps`
 N_ODDEST = 2  # layers that speak for a prompt or token
+_LEARNT = ("source", "target", "offset", "predict", "white", "allowance")
 FEWEST = 10  # normal sketches below which a prediction between layers means nothing
 
 
@@ -111,6 +112,21 @@ class Familiar:
         self.n = n
         return self
 
+    def to_tensors(self) -> dict[str, Tensor]:
+        """What was learnt, as named tensors; `from_tensors` restores it."""
+        return {"n": torch.tensor(self.n, device="cpu")} | {
+            name: getattr(self, f"_{name}") for name in _LEARNT
+        }
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Familiar:
+        """Inverse of `to_tensors`."""
+        new = cls()
+        new.n = int(tensors["n"])
+        for name in _LEARNT:
+            setattr(new, f"_{name}", tensors[name])
+        return new
+
     def squared(self, sketches: Tensor) -> Tensor:
         """Squared standardised residual of every step, ``(N, L - 1)``, float64.
 
@@ -157,6 +173,11 @@ class GroupedRanks:
     groups : Tensor, shape (M,), int64
         Which answer a token is from.
 
+    Attributes
+    ----------
+    given : tuple of Tensor
+        Scores and groups.
+
     Examples
     --------
     Two answers, of one token and of two: 2.5 is reached by half of the second one only.
@@ -167,6 +188,7 @@ class GroupedRanks:
     """
 
     def __init__(self, scores: Tensor, groups: Tensor) -> None:
+        self.given = scores, groups
         _, inverse, counts = groups.unique(return_inverse=True, return_counts=True)
         order = scores.double().argsort()
         self.n = len(counts)

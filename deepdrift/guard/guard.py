@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any
+from typing import Any, Self
 
 from torch import nn
 
+from deepdrift.guard import keeping
 from deepdrift.guard.checks import GuardError
 from deepdrift.guard.decoder import Decoder
 from deepdrift.guard.diagnosis import GuardDiagnosis, diagnose
@@ -18,6 +20,8 @@ from deepdrift.guard.roads import Roads
 from deepdrift.guard.run import Run
 from deepdrift.guard.trace import GuardTrace
 from deepdrift.guard.wrong import Method
+
+ALPHA = 0.05
 
 
 class DeepDriftGuard(Roads):
@@ -42,6 +46,7 @@ class DeepDriftGuard(Roads):
         Numbers kept of each layer's state for the unfamiliarity, 1 to 256.
     alpha : float
         Share of right answers, of normal prompts and of normal tokens that may be flagged.
+        Default: 0.05, or that of a file that is loaded.
     template_of : callable, optional
         Names the template of a prompt, given as a list of token ids.
 
@@ -77,14 +82,15 @@ class DeepDriftGuard(Roads):
         layers: Sequence[str] | None = None,
         *,
         rank: int = 32,
-        alpha: float = 0.05,
+        alpha: float | None = None,
         template_of: Callable[[list[int]], Hashable] | None = None,
     ) -> None:
-        if not isinstance(alpha, float) or not 0 < alpha < 1:
+        if alpha is not None and (not isinstance(alpha, float) or not 0 < alpha < 1):
             raise GuardError(f"alpha: expected a share between 0 and 1, got {alpha!r}")
-        self.alpha, self.template_of = alpha, template_of
+        self._given, self.template_of = alpha, template_of
+        self.alpha = ALPHA if alpha is None else alpha
         super().__init__(Decoder(model, layers), Sketch(rank))
-        self._normal = Normal(alpha)
+        self._normal = Normal(self.alpha)
 
     def fit(
         self,
@@ -162,6 +168,42 @@ class DeepDriftGuard(Roads):
             names = [template] * len(trace)
         trace = self._normal.judge(trace)
         return self._normal.doubt(trace, self._names(trace.prompts, names), score)
+
+    # ---- keep ----
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what was learned, after `fit` or `calibrate`, as one safetensors file.
+
+        It holds token ids of prompts and answers, and no text; names of templates as they are.
+
+        Raises
+        ------
+        NotFittedError
+            If nothing was learned.
+        GuardError
+            For a template's name that a file cannot keep.
+        ReferenceFileError
+            If it cannot be written; a file that was there is left as it was.
+        """
+        keeping.save(path, self._normal, self._decoder, self._sketch.rank, self.alpha)
+
+    def load(self, path: str | os.PathLike[str]) -> Self:
+        """Take over what another guard of the same kind of model has saved.
+
+        An alpha that was given to this guard is kept, else the file's is taken. Other weights of
+        the model are a warning.
+
+        Raises
+        ------
+        ReferenceFileError
+            For a damaged file, and for that of another model, layers or rank. The guard then stays
+            as it was.
+        GuardError
+            If the file's answers are too few for this guard's alpha.
+        """
+        self._normal = keeping.load(path, self._decoder, self._sketch.rank, self._given)
+        self.alpha = self._normal.alpha
+        return self
 
     def _names(
         self, prompts: Sequence[Sequence[int]], names: Sequence[Hashable] | None

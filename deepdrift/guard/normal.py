@@ -28,15 +28,26 @@ class Normal:
     ----------
     alpha : float
         Of right answers, of normal prompts and of normal tokens at most this share is flagged.
+
+    Attributes
+    ----------
+    tokens : Familiar or None
+    prompts : dict of template to Familiar
+    reference : Tensor or None
+        Entropies of normal tokens, ascending.
+    seen : set of tuple of int
+        Prompts that were fitted.
+    ranks : GroupedRanks or None
+    templates : dict of template to Template
     """
 
     def __init__(self, alpha: float) -> None:
         self.alpha = alpha
-        self._tokens: Familiar | None = None
-        self._prompts: dict[Hashable, Familiar] = {}
-        self._reference: Tensor | None = None  # entropies of normal tokens
-        self._seen: set[tuple] = set()
-        self._ranks: GroupedRanks | None = None
+        self.tokens: Familiar | None = None
+        self.prompts: dict[Hashable, Familiar] = {}
+        self.reference: Tensor | None = None
+        self.seen: set[tuple] = set()
+        self.ranks: GroupedRanks | None = None
         self.templates: dict[Hashable, Template] = {}
 
     # ---- learning ----
@@ -50,10 +61,10 @@ class Normal:
             rows = [i for i, other in enumerate(names) if other == name]
             what = "prompts" + ("" if name is None else f" of template {name!r}")
             prompts[name] = Familiar().fit(trace.prompt_sketch[rows], what)
-        self._tokens, self._prompts = tokens, prompts
-        self._reference = trace.entropy[trace.mask].double().sort().values
-        self._seen = set(trace.prompts)
-        self._ranks, self.templates = None, {}
+        self.tokens, self.prompts = tokens, prompts
+        self.reference = trace.entropy[trace.mask].double().sort().values
+        self.seen = set(trace.prompts)
+        self.ranks, self.templates = None, {}
 
     def calibrate(
         self,
@@ -65,7 +76,7 @@ class Normal:
     ) -> None:
         """Take thresholds, and probabilities where wrong answers are known."""
         _refuse_broken(trace)
-        again = sum(prompt in self._seen for prompt in trace.prompts)
+        again = sum(prompt in self.seen for prompt in trace.prompts)
         if again:
             raise GuardError(
                 f"pairs: {again} of {len(trace)} prompts were used in fit; they look more usual "
@@ -84,23 +95,23 @@ class Normal:
                 self.alpha,
                 method,
                 confidence,
-                self._familiar(name),
-                self._reference,
+                self.familiar(name),
+                self.reference,
             )
-        if self._tokens is not None:
+        if self.tokens is not None:
             kept = trace.mask & right[:, None]
             groups = torch.arange(len(trace), device="cpu")[:, None].expand_as(kept)[kept]
-            self._ranks = GroupedRanks(self._tokens.score(trace.sketch[kept]), groups)
+            self.ranks = GroupedRanks(self.tokens.score(trace.sketch[kept]), groups)
         self.templates = templates
 
-    def _familiar(self, name: Hashable) -> Familiar | None:
+    def familiar(self, name: Hashable) -> Familiar | None:
         """Prompts of that template as fitted; of all where templates were not told apart."""
-        if name in self._prompts or not self._prompts:
-            return self._prompts.get(name)
-        if list(self._prompts) == [None]:
-            return self._prompts[None]
+        if name in self.prompts or not self.prompts:
+            return self.prompts.get(name)
+        if list(self.prompts) == [None]:
+            return self.prompts[None]
         raise GuardError(
-            f"templates: {name!r} was not fitted (fitted: {', '.join(map(repr, self._prompts))}); "
+            f"templates: {name!r} was not fitted (fitted: {', '.join(map(repr, self.prompts))}); "
             "give fit and calibrate the same templates"
         )
 
@@ -110,11 +121,11 @@ class Normal:
         """The trace with innovation, p-values and states filled in."""
         state = torch.full_like(trace.tokens, STARTING)
         innovation, p_value = trace.innovation.clone(), trace.p_value.clone()
-        if self._tokens is not None and bool(trace.mask.any()):
+        if self.tokens is not None and bool(trace.mask.any()):
             sketches = trace.sketch[trace.mask]
-            innovation[trace.mask] = self._tokens.innovation(sketches)
-            if self._ranks is not None:
-                p_value[trace.mask] = self._ranks.p_values(self._tokens.score(sketches))
+            innovation[trace.mask] = self.tokens.innovation(sketches)
+            if self.ranks is not None:
+                p_value[trace.mask] = self.ranks.p_values(self.tokens.score(sketches))
                 state[trace.mask] = NORMAL
                 state[p_value <= self.alpha] = ALERT
         state[invalid(trace)] = INVALID
@@ -122,9 +133,9 @@ class Normal:
 
     def token_p_values(self, sketch: Tensor) -> Tensor:
         """Unfamiliarity ``(B,)`` of one token of each row, from sketches ``(B, L, r)``."""
-        if self._tokens is None or self._ranks is None:
+        if self.tokens is None or self.ranks is None:
             return torch.full((len(sketch),), torch.nan, dtype=torch.float64, device="cpu")
-        return self._ranks.p_values(self._tokens.score(sketch))
+        return self.ranks.p_values(self.tokens.score(sketch))
 
     def template(self, name: Hashable) -> Template | None:
         """What was calibrated under that name; the only template if none is named."""

@@ -39,6 +39,13 @@ class Roads:
         self._run: Run | None = None  # of the newest road
         self._roads: weakref.WeakSet = weakref.WeakSet()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the roads that are under way, which hold hooks of this process."""
+        return vars(self) | {"_loop": None, "_run": None, "_roads": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _roads=weakref.WeakSet())
+
     def _judged(self, trace: GuardTrace) -> GuardTrace:
         """The trace with what is known of normal answers filled in."""
         return trace

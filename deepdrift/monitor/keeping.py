@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from dataclasses import replace
 from typing import Any, Self
 
 from deepdrift.errors import NotFittedError, ReferenceFileError
 from deepdrift.monitor.reference import Fingerprint, Reference
-from deepdrift.monitor.weights import other_sizes, other_weights, sketch
+from deepdrift.monitor.weights import check_weights, sketch
 
 
 class Keeping:
@@ -84,7 +83,7 @@ class Keeping:
             raise ReferenceFileError(
                 f"reference: it does not belong to this monitor of {self.arch_name}: {difference}"
             )
-        self._compare_weights(reference)
+        check_weights(self._network, reference.weights, theirs.layers, self.arch_name, 3)
         if self._recorder.may_change_output:
             self._take_output(theirs.output_layer)
         self._take_input(theirs.input)
@@ -101,26 +100,6 @@ class Keeping:
             scorer.set_calibration(reference.calibration, method)
         self._scorer, self._fitted_apart, self._watch = scorer, True, None
         self._shards = reference.shards
-
-    def _compare_weights(self, reference: Reference) -> None:
-        """Refuse a reference of a model of other sizes; say where the weights are others."""
-        mine = sketch(self._network)
-        sizes = other_sizes(mine, reference.weights, reference.fingerprint.layers)
-        if sizes:
-            raise ReferenceFileError(
-                f"reference: it does not belong to this {self.arch_name}: "
-                f"{', '.join(map(repr, sizes[:4]))} have another number of weights"
-            )
-        changed = other_weights(mine, reference.weights)
-        if changed:
-            more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
-            warnings.warn(
-                "reference: it was made with other weights of this model, in "
-                f"{', '.join(map(repr, changed[:4]))}{more}; what is normal for them may not be "
-                "for these: calibrate again",
-                UserWarning,
-                stacklevel=4,
-            )
 
     def _fingerprint(self, widths: dict[str, int]) -> Fingerprint:
         setting = (self._how, self.n_channels, self._scorer.score_name, self.output_layer)

@@ -6,13 +6,10 @@ disjoint shards merge exactly, because they hold sums.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,7 +22,7 @@ from deepdrift.scores.chain import ChainSums
 from deepdrift.scores.distance import LayerDistance
 from deepdrift.states.inputs import INPUT
 from deepdrift.states.layers import find_layer
-from deepdrift.states.storage import read_tensors, write_tensors
+from deepdrift.states.storage import digest, read_checked, write_checked
 
 FORMAT = "deepdrift-reference-3"
 FIT, CALIBRATION = "fit:", "calibration:"  # what a shard was used for
@@ -191,16 +188,13 @@ class Reference:
         tensors = self._fitted_tensors() | {
             f"calibration.{k}": v for k, v in self.calibration.items()
         }
-        tensors = {k: v.contiguous() for k, v in tensors.items()}
         header = {
-            "format": FORMAT,
             "fingerprint": vars(self.fingerprint),
             "weights": self.weights,
             "shards": self.shards,
             "extra": extra or {},
         }
-        header["sha256"] = _digest(tensors, header)
-        write_tensors(path, tensors, header)
+        write_checked(path, tensors, header, FORMAT)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> tuple[Reference, dict[str, Any]]:
@@ -211,21 +205,7 @@ class Reference:
         ReferenceFileError
             If the file is missing, damaged, or something else.
         """
-        tensors, header = read_tensors(path, what="calibrated monitor", again="calibrate")
-        path = Path(path)
-        if header is None or header.get("format") != FORMAT:
-            found = "no deepdrift header" if header is None else header.get("format")
-            remedy = (
-                "" if header is None else "; it is of another version: calibrate again and save"
-            )
-            raise ReferenceFileError(
-                f"path: {path.name}: expected {FORMAT!r}, found {found!r}{remedy}"
-            )
-        if header.pop("sha256", None) != _digest(tensors, header):
-            raise ReferenceFileError(
-                f"path: {path.name} is damaged: its content does not match the stored checksum; "
-                "restore the file, or calibrate and save again"
-            )
+        tensors, header = read_checked(path, FORMAT, what="calibrated monitor", again="calibrate")
         shown = header["fingerprint"]
         fingerprint = Fingerprint(
             **shown | {k: tuple(shown[k]) for k in ("layers", "widths", "parameters")}
@@ -251,7 +231,7 @@ class Reference:
 
 def shard_of(tensors: Mapping[str, Tensor], kind: str) -> str:
     """Digest of what one data set gave: its sums, or its calibration scores."""
-    return kind + _digest(dict(tensors), {})[:24]
+    return kind + digest(tensors, {})[:24]
 
 
 def delivered_twice(name: str) -> ReferenceFileError:
@@ -272,11 +252,3 @@ def say_if_labels_are_lost(labelled: Sequence[tuple[str, bool | None]], stacklev
             UserWarning,
             stacklevel=stacklevel + 1,
         )
-
-
-def _digest(tensors: dict[str, Tensor], header: dict[str, Any]) -> str:
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for key in sorted(tensors):
-        digest.update(f"{key} {tensors[key].dtype} {tuple(tensors[key].shape)}".encode())
-        digest.update(tensors[key].detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

@@ -7,11 +7,13 @@ moves them by far more.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 import torch
 from torch import nn
 
+from deepdrift.errors import ReferenceFileError
 from deepdrift.states.blocks import is_leaf, parts
 
 Sketch = dict[str, tuple[int, float, float]]
@@ -75,6 +77,51 @@ def other_weights(mine: Mapping, theirs: Mapping) -> list[str]:
         return n != m or abs(length - other) > room or abs(total - other_total) > room
 
     return [name for name in mine if name in theirs and differ(name)]
+
+
+def check_weights(
+    network: nn.Module,
+    theirs: Mapping,
+    layers: tuple[str, ...],
+    name: str | None = None,
+    stacklevel: int = 2,
+) -> None:
+    """Refuse a reference of a network of other sizes; say where its weights are others.
+
+    Parameters
+    ----------
+    network : nn.Module
+    theirs : mapping
+        `sketch` of the network that the reference was made with.
+    layers : tuple of str
+        Watched layers; what comes after the last of them does not matter.
+    name : str, optional
+        Of the network, for messages.
+    stacklevel : int
+        Of the warning.
+
+    Raises
+    ------
+    ReferenceFileError
+        For another number of weights.
+    """
+    mine = sketch(network)
+    sizes = other_sizes(mine, theirs, layers)
+    if sizes:
+        raise ReferenceFileError(
+            f"reference: it does not belong to this {name or type(network).__name__}: "
+            f"{', '.join(map(repr, sizes[:4]))} have another number of weights"
+        )
+    changed = other_weights(mine, theirs)
+    if changed:
+        more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
+        warnings.warn(
+            "reference: it was made with other weights of this model, in "
+            f"{', '.join(map(repr, changed[:4]))}{more}; what is normal for them may not be for "
+            "these: calibrate again",
+            UserWarning,
+            stacklevel=stacklevel + 1,
+        )
 
 
 def _inside(name: str, layers: tuple[str, ...]) -> bool:

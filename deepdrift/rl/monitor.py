@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from deepdrift.errors import NotFittedError, StateError
 from deepdrift.evidence.calibration import conformal_threshold
+from deepdrift.rl import keeping
 from deepdrift.rl.episodes import Episode, collect_episodes
 from deepdrift.rl.results import RLCalibration, RLDiagnosis
 from deepdrift.rl.signals import RAW
@@ -169,6 +171,35 @@ class DeepDriftRL:
             maxima=maxima,
             longest=max(len(e) for e in held_out),
         )
+        self.reset()
+        return self
+
+    # ---- keep ----
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write what `calibrate` learned as one safetensors file.
+
+        Raises
+        ------
+        NotFittedError
+            Before it; a fixed threshold is no calibration.
+        ReferenceFileError
+            If it cannot be written; a file that was there is left as it was.
+        """
+        keeping.save(path, self.watch, self.calibration)
+
+    def load(self, path: str | os.PathLike[str]) -> Self:
+        """Take over what another monitor of such a policy has saved, and begin an episode.
+
+        Other weights of the policy are a warning.
+
+        Raises
+        ------
+        ReferenceFileError
+            For a damaged file, and for that of another score, weight, policy or layers. The
+            monitor then stays as it was.
+        """
+        self.watch, self.calibration = keeping.load(path, self.watch)
         self.reset()
         return self
 

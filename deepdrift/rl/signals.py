@@ -7,7 +7,7 @@ itself. A score judges the step to the newest state; larger means more unusual.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -122,6 +122,34 @@ class StepScore:
             self._distance = self._distance or LayerDistance()
             self._distance.partial_fit({_STATE: now})
         return self
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """What was learnt, as named tensors; `from_tensors` restores it."""
+        found = {"source_width": torch.tensor(self.source_width, device="cpu")}
+        if self._scale is not None:
+            found["scale"] = self._scale
+        for head, part in (("predictor", self._predictor), ("distance", self._distance)):
+            if part is not None:
+                found |= {f"{head}.{key}": value for key, value in part.to_tensors().items()}
+        return found
+
+    @classmethod
+    def from_tensors(
+        cls, name: str, widths: Sequence[int], tensors: Mapping[str, Tensor]
+    ) -> StepScore:
+        """Inverse of `to_tensors`, for the same score and widths."""
+        new = cls(name, widths, tensors.get("scale"))
+        new.source_width = int(tensors["source_width"])
+        parts: dict[str, dict[str, Tensor]] = {"predictor": {}, "distance": {}}
+        for key, value in tensors.items():
+            head, _, rest = key.partition(".")
+            if rest:
+                parts[head][rest] = value
+        if parts["predictor"]:
+            new._predictor = StepPredictor.from_tensors(parts["predictor"])
+        if parts["distance"]:
+            new._distance = LayerDistance.from_tensors(parts["distance"], [_STATE])
+        return new
 
     def _in_units(self, states: Tensor) -> Tensor:
         return states if self._scale is None or self.name in RAW else states / self._scale

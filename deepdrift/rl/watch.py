@@ -33,6 +33,8 @@ class StepWatch:
         Length of an observation, once it is known.
     code : ActionCode or None
         How actions become numbers, once it is known.
+    step : StepScore or None
+        The score of a step, once it is fitted; a raw one from the first observation on.
     """
 
     def __init__(
@@ -56,7 +58,7 @@ class StepWatch:
         if of == "hidden":
             self.policy.check_hidden()
         self.width, self.code = self.policy.width, self.policy.code
-        self._step: StepScore | None = None
+        self.step: StepScore | None = None
 
     def fit(self, episodes: list[Episode], code: ActionCode | None, some: list[Episode]) -> None:
         """Learn the steps of normal episodes, none for a raw score.
@@ -75,7 +77,7 @@ class StepWatch:
         for episode in episodes:
             states, _ = self.look(episode.observations)
             step.partial_fit(states[:-1], code.encode(episode.actions), states[1:])
-        self._step, self.code, self.width = step, code, first.shape[1]
+        self.step, self.code, self.width = step, code, first.shape[1]
 
     def _units(self, episodes: list[Episode]) -> Tensor | None:
         """Standard deviations of the observations; hidden states have one unit for all."""
@@ -125,11 +127,11 @@ class StepWatch:
 
     def _ready(self, obs: Tensor) -> StepScore:
         """The score of a step; a raw one is made at the first observation."""
-        if self._step is None:
+        if self.step is None:
             if self.score not in RAW:
                 raise NotFittedError(f"score: {self.score!r} needs calibrate(episodes) first")
-            self._step, self.width = StepScore(self.score, self._widths(obs)), obs.shape[1]
-        return self._step
+            self.step, self.width = StepScore(self.score, self._widths(obs)), obs.shape[1]
+        return self.step
 
     def _widths(self, obs: Tensor) -> list[int]:
         return self.policy.widths(obs) if self.of == "hidden" else [obs.shape[1]]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +76,53 @@ def read_tensors(
             f"path: {path.name} is damaged or no safetensors file ({error}); {again} and save again"
         ) from error
     return tensors, header if isinstance(header, dict) else None
+
+
+def digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
+    """SHA-256 of names, types, shapes and bytes of tensors, and of a header.
+
+    Examples
+    --------
+    >>> digest({}, {"a": 1}) == digest({}, {"a": 1}) != digest({}, {"a": 2})
+    True
+    """
+    found = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for key in sorted(tensors):
+        found.update(f"{key} {tensors[key].dtype} {tuple(tensors[key].shape)}".encode())
+        found.update(tensors[key].detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def write_checked(
+    path: str | os.PathLike[str], tensors: dict[str, Tensor], header: dict[str, Any], form: str
+) -> None:
+    """`write_tensors` with the name of a format and a checksum; `read_checked` reads it."""
+    header = {"format": form} | header
+    write_tensors(path, tensors, header | {"sha256": digest(tensors, header)})
+
+
+def read_checked(
+    path: str | os.PathLike[str], form: str, *, what: str, again: str
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors and header of a file made by `write_checked`.
+
+    Raises
+    ------
+    ReferenceFileError
+        If the file is missing, damaged, of another format or not ours.
+    """
+    tensors, header = read_tensors(path, what=what, again=again)
+    path = Path(path)
+    if header is None or header.get("format") != form:
+        found = "no deepdrift header" if header is None else header.get("format")
+        remedy = "" if header is None else f"; it is of another version: {again} again and save"
+        raise ReferenceFileError(f"path: {path.name}: expected {form!r}, found {found!r}{remedy}")
+    if header.pop("sha256", None) != digest(tensors, header):
+        raise ReferenceFileError(
+            f"path: {path.name} is damaged: its content does not match the stored checksum; "
+            f"restore the file, or {again} and save again"
+        )
+    return tensors, header
 
 
 def read_kind(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
