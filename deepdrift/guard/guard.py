@@ -8,12 +8,12 @@ from typing import Any, Self
 
 from torch import nn
 
-from deepdrift.guard import keeping
 from deepdrift.guard.checks import GuardError
 from deepdrift.guard.decoder import Decoder
 from deepdrift.guard.diagnosis import GuardDiagnosis, diagnose
 from deepdrift.guard.doubt import Doubt
 from deepdrift.guard.familiar import Sketch
+from deepdrift.guard.keeping import load_guard, save_guard
 from deepdrift.guard.normal import Normal
 from deepdrift.guard.pairs import Pairs, as_correct, as_trace
 from deepdrift.guard.roads import Roads
@@ -185,7 +185,7 @@ class DeepDriftGuard(Roads):
         ReferenceFileError
             If it cannot be written; a file that was there is left as it was.
         """
-        keeping.save(path, self._normal, self._decoder, self._sketch.rank, self.alpha)
+        save_guard(path, self._normal, self._decoder, self._sketch.rank, self.alpha)
 
     def load(self, path: str | os.PathLike[str]) -> Self:
         """Take over what another guard of the same kind of model has saved.
@@ -201,7 +201,7 @@ class DeepDriftGuard(Roads):
         GuardError
             If the file's answers are too few for this guard's alpha.
         """
-        self._normal = keeping.load(path, self._decoder, self._sketch.rank, self._given)
+        self._normal = load_guard(path, self._decoder, self._sketch.rank, self._given)
         self.alpha = self._normal.alpha
         return self
 

@@ -25,7 +25,7 @@ FORMAT = "deepdrift-guard-1"
 _TRACE = ("tokens", "mask", "log_prob", "entropy", "velocity", "innovation", "p_value", "state")
 
 
-def save(
+def save_guard(
     path: str | os.PathLike[str], normal: Normal, decoder: Decoder, rank: int, alpha: float
 ) -> None:
     """Write what was learned; see `DeepDriftGuard.save`."""
@@ -41,7 +41,9 @@ def save(
     write_checked(path, tensors, header, FORMAT)
 
 
-def load(path: str | os.PathLike[str], decoder: Decoder, rank: int, alpha: float | None) -> Normal:
+def load_guard(
+    path: str | os.PathLike[str], decoder: Decoder, rank: int, alpha: float | None
+) -> Normal:
     """What another guard of the same kind of model has saved; see `DeepDriftGuard.load`."""
     tensors, header = read_checked(path, FORMAT, what="calibrated guard", again="calibrate")
     mine = {"model": type(decoder.network).__name__, "layers": list(decoder.layers), "rank": rank}

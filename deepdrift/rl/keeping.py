@@ -20,7 +20,9 @@ FORMAT = "deepdrift-rl-1"
 _NUMBERS = ("threshold", "false_alarms_per_episode", "n_fit", "n_calibration", "longest")
 
 
-def save(path: str | os.PathLike[str], watch: StepWatch, calibration: RLCalibration | None) -> None:
+def save_monitor(
+    path: str | os.PathLike[str], watch: StepWatch, calibration: RLCalibration | None
+) -> None:
     """Write what `calibrate` learned; see `DeepDriftRL.save`."""
     step = watch.step
     if calibration is None or step is None:
@@ -39,7 +41,7 @@ def save(path: str | os.PathLike[str], watch: StepWatch, calibration: RLCalibrat
     write_checked(path, tensors | {"maxima": calibration.maxima}, header, FORMAT)
 
 
-def load(path: str | os.PathLike[str], watch: StepWatch) -> tuple[StepWatch, RLCalibration]:
+def load_monitor(path: str | os.PathLike[str], watch: StepWatch) -> tuple[StepWatch, RLCalibration]:
     """What another monitor of such a policy has saved; see `DeepDriftRL.load`."""
     tensors, header = read_checked(path, FORMAT, what="calibrated monitor", again="calibrate")
     for name, mine in _setting(watch).items():

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from deepdrift.errors import NotFittedError, StateError
 from deepdrift.evidence.calibration import conformal_threshold
-from deepdrift.rl import keeping
 from deepdrift.rl.episodes import Episode, collect_episodes
+from deepdrift.rl.keeping import load_monitor, save_monitor
 from deepdrift.rl.results import RLCalibration, RLDiagnosis
 from deepdrift.rl.signals import RAW
 from deepdrift.rl.spaces import ActionCode, as_observations
@@ -186,7 +186,7 @@ class DeepDriftRL:
         ReferenceFileError
             If it cannot be written; a file that was there is left as it was.
         """
-        keeping.save(path, self.watch, self.calibration)
+        save_monitor(path, self.watch, self.calibration)
 
     def load(self, path: str | os.PathLike[str]) -> Self:
         """Take over what another monitor of such a policy has saved, and begin an episode.
@@ -199,7 +199,7 @@ class DeepDriftRL:
             For a damaged file, and for that of another score, weight, policy or layers. The
             monitor then stays as it was.
         """
-        self.watch, self.calibration = keeping.load(path, self.watch)
+        self.watch, self.calibration = load_monitor(path, self.watch)
         self.reset()
         return self
 
