@@ -6,14 +6,15 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
 from torch import Tensor
 
-from deepdrift.errors import ReferenceFileError, require
+from deepdrift.errors import DeepDriftError, ReferenceFileError, require
 
 
 def write_tensors(
@@ -32,7 +33,7 @@ def write_tensors(
         If it cannot be written; a file that was there is left as it was.
     """
     io = require("safetensors.torch", "lab")
-    tensors = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
+    tensors = _apart({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
     path = Path(path)
     metadata = {"deepdrift": json.dumps(header)}
     try:
@@ -46,6 +47,17 @@ def write_tensors(
             f"path: cannot write {str(path)!r} ({error}); is there such a folder, may you write "
             "there, and is there room?"
         ) from error
+
+
+def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, each in memory of its own: the format refuses what is shared."""
+    taken: set[int] = set()
+    found = {}
+    for key, value in tensors.items():
+        place = value.untyped_storage().data_ptr()
+        found[key] = value.clone() if place in taken else value
+        taken.add(place)
+    return found
 
 
 def read_tensors(
@@ -114,8 +126,13 @@ def read_checked(
     tensors, header = read_tensors(path, what=what, again=again)
     path = Path(path)
     if header is None or header.get("format") != form:
-        found = "no deepdrift header" if header is None else header.get("format")
-        remedy = "" if header is None else f"; it is of another version: {again} again and save"
+        if header is None:
+            found, remedy = "no deepdrift header", ""
+        else:
+            found = header.get("format") or header.get("kind")
+            same = str(found).rpartition("-")[0] == form.rpartition("-")[0]
+            remedy = "it is of another version" if same else f"that is no {what}"
+            remedy = f"; {remedy}: {again} again and save"
         raise ReferenceFileError(f"path: {path.name}: expected {form!r}, found {found!r}{remedy}")
     if header.pop("sha256", None) != digest(tensors, header):
         raise ReferenceFileError(
@@ -123,6 +140,34 @@ def read_checked(
             f"restore the file, or {again} and save again"
         )
     return tensors, header
+
+
+@contextmanager
+def parts_of(path: str | os.PathLike[str], again: str) -> Iterator[None]:
+    """Say that a file is damaged if what is made of its parts inside ``with`` does not work out.
+
+    Raises
+    ------
+    ReferenceFileError
+        In place of the error that a missing or unusable part causes. Errors of ours pass.
+
+    Examples
+    --------
+    >>> with parts_of("guard.safetensors", again="calibrate"):
+    ...     {}["alpha"]
+    Traceback (most recent call last):
+    deepdrift.errors.ReferenceFileError: path: guard.safetensors is damaged: its parts do not fit
+    one another (KeyError: 'alpha'); calibrate and save again
+    """
+    try:
+        yield
+    except DeepDriftError:
+        raise
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise ReferenceFileError(
+            f"path: {Path(path).name} is damaged: its parts do not fit one another "
+            f"({type(error).__name__}: {error}); {again} and save again"
+        ) from error
 
 
 def read_kind(path: str | os.PathLike[str], kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

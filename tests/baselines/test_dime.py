@@ -330,8 +330,9 @@ def test_arrays_are_taken_and_no_graph_is_kept():
 
 @pytest.mark.parametrize("wanted", [0.9, 3])
 @pytest.mark.parametrize("calibrated", [True, False])
-def test_saved_and_loaded_gives_the_same_answers(wanted, calibrated, tmp_path):
-    dime, new = DIME(wanted, 123, centered=False).fit(features(50)), features(20, 2)
+@pytest.mark.parametrize("centered", [True, False])
+def test_saved_and_loaded_gives_the_same_answers(wanted, calibrated, centered, tmp_path):
+    dime, new = DIME(wanted, 123, centered=centered).fit(features(50)), features(20, 2)
     if calibrated:
         dime.calibrate(features(50, 1))
     dime.save(tmp_path / "dime.safetensors")
