@@ -6,6 +6,7 @@ They keep references and compute nothing, so that a pass of thirty blocks costs 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
@@ -14,6 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from deepdrift.errors import StateError
 from deepdrift.guard.decoder import Decoder
+from deepdrift.states.hooks import Uncopied
 from deepdrift.states.layers import remove_hooks
 
 
@@ -28,6 +30,16 @@ class Listener(Protocol):
 
         Called without gradients, so that nothing made of them has any.
         """
+
+
+class _Hook(Uncopied):
+    """One function as a hook; a copy of the model must not tell of its passes to our listener."""
+
+    def __init__(self, call: Callable[..., None]) -> None:
+        self._call = call
+
+    def __call__(self, *args: Any) -> None:
+        self._call(*args)
 
 
 class Tap:
@@ -63,9 +75,11 @@ class Tap:
         self._remove = weakref.finalize(self, remove_hooks, handles)
         root = decoder.network
         try:
-            handles.append(root.register_forward_pre_hook(enter, with_kwargs=True))
-            handles.extend(m.register_forward_hook(keep(k)) for k, m in decoder.modules.items())
-            handles.append(root.register_forward_hook(leave))
+            handles.append(root.register_forward_pre_hook(_Hook(enter), with_kwargs=True))
+            handles.extend(
+                m.register_forward_hook(_Hook(keep(k))) for k, m in decoder.modules.items()
+            )
+            handles.append(root.register_forward_hook(_Hook(leave)))
         except BaseException:
             self.close()
             raise

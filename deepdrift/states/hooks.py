@@ -39,8 +39,18 @@ def _make_inert() -> Any:
     return _inert
 
 
-class _Hook:
-    """Calls one method of a recorder while that is alive; a copy of the model gets `_inert`."""
+class Uncopied:
+    """A hook that stays behind: a copied or unpickled model has `_inert` in its place."""
+
+    def __deepcopy__(self, memo: dict) -> Any:
+        return _inert
+
+    def __reduce__(self) -> Any:
+        return _make_inert, ()
+
+
+class _Hook(Uncopied):
+    """Calls one method of a recorder while that is alive."""
 
     def __init__(self, recorder: Recorder, method: str, *args: Any) -> None:
         self._recorder, self._method, self._args = weakref.ref(recorder), method, args
@@ -49,12 +59,6 @@ class _Hook:
         recorder = self._recorder()
         if recorder is not None:
             getattr(recorder, self._method)(*self._args, module, *values)
-
-    def __deepcopy__(self, memo: dict) -> Any:
-        return _inert
-
-    def __reduce__(self) -> Any:
-        return _make_inert, ()
 
 
 class Recorder(FirstPass, AbstractContextManager["States"]):
