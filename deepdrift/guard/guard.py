@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, Self
@@ -88,9 +89,13 @@ class DeepDriftGuard(Roads):
         if alpha is not None and (not isinstance(alpha, float) or not 0 < alpha < 1):
             raise GuardError(f"alpha: expected a share between 0 and 1, got {alpha!r}")
         self._given, self.template_of = alpha, template_of
-        self.alpha = ALPHA if alpha is None else alpha
         super().__init__(Decoder(model, layers), Sketch(rank))
-        self._normal = Normal(self.alpha)
+        self._normal = Normal(ALPHA if alpha is None else alpha)
+
+    @property
+    def alpha(self) -> float:
+        """Share of right answers, of normal prompts and of normal tokens that may be flagged."""
+        return self._normal.alpha
 
     def fit(
         self,
@@ -175,23 +180,31 @@ class DeepDriftGuard(Roads):
         """Write what was learned, after `fit` or `calibrate`, as one safetensors file.
 
         It holds token ids of prompts and answers, and no text; names of templates as they are.
+        ``template_of`` is not in it: give it again to the guard that loads.
 
         Raises
         ------
         NotFittedError
             If nothing was learned.
         GuardError
-            For a template's name that a file cannot keep.
+            For a template's name that a file cannot keep, which is anything but a string, a number,
+            None, or a tuple of these.
         ReferenceFileError
             If it cannot be written; a file that was there is left as it was.
+
+        Examples
+        --------
+        >>> DeepDriftGuard(nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])).save("guard")
+        Traceback (most recent call last):
+        deepdrift.errors.NotFittedError: guard: call fit(pairs) or calibrate(pairs) before save
         """
-        save_guard(path, self._normal, self._decoder, self._sketch.rank, self.alpha)
+        save_guard(path, self._normal, self._decoder, self._sketch.rank)
 
     def load(self, path: str | os.PathLike[str]) -> Self:
         """Take over what another guard of the same kind of model has saved.
 
-        An alpha that was given to this guard is kept, else the file's is taken. Other weights of
-        the model are a warning.
+        An alpha that was given to this guard is kept, and the thresholds are taken for it from the
+        answers in the file; else the file's is taken.
 
         Raises
         ------
@@ -200,10 +213,37 @@ class DeepDriftGuard(Roads):
             as it was.
         GuardError
             If the file's answers are too few for this guard's alpha.
+
+        Warns
+        -----
+        UserWarning
+            If the model has other weights than that of the file.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> class Tiny(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.embed = nn.Embedding(5, 4)
+        ...         self.blocks = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+        ...         self.head = nn.Linear(4, 5)
+        ...     def forward(self, ids):
+        ...         return 0 * self.head(self.blocks[1](self.blocks[0](self.embed(ids))))
+        >>> model = Tiny()
+        >>> guard = DeepDriftGuard(model, alpha=0.5).calibrate([([1], [2]), ([3], [4])])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     guard.save(f"{folder}/guard.safetensors")
+        ...     other = DeepDriftGuard(model).load(f"{folder}/guard.safetensors")
+        >>> other.alpha, round(other.doubt(other.read([1], [0])).threshold.item(), 3)  # log 5
+        (0.5, 1.609)
         """
         self._normal = load_guard(path, self._decoder, self._sketch.rank, self._given)
-        self.alpha = self._normal.alpha
         return self
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self._normal = copy.copy(self._normal)  # what a copy learns is its own
 
     def _names(
         self, prompts: Sequence[Sequence[int]], names: Sequence[Hashable] | None

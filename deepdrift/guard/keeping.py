@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Mapping, Sequence
-from numbers import Integral
 from typing import Any
 
 import torch
@@ -18,23 +17,22 @@ from deepdrift.guard.familiar import Familiar, GroupedRanks
 from deepdrift.guard.normal import Normal
 from deepdrift.guard.trace import GuardTrace
 from deepdrift.monitor.weights import check_weights, sketch
-from deepdrift.states.storage import read_checked, write_checked
+from deepdrift.states.storage import parts_of, read_checked, write_checked
 
 FORMAT = "deepdrift-guard-1"
 # of the answers of a calibration; their sketches, the largest part, are not asked for any more
+_PLAIN = (str, int, float, bool, type(None))  # of a template's name; no subclass of these
 _TRACE = ("tokens", "mask", "log_prob", "entropy", "velocity", "innovation", "p_value", "state")
 
 
-def save_guard(
-    path: str | os.PathLike[str], normal: Normal, decoder: Decoder, rank: int, alpha: float
-) -> None:
+def save_guard(path: str | os.PathLike[str], normal: Normal, decoder: Decoder, rank: int) -> None:
     """Write what was learned; see `DeepDriftGuard.save`."""
     tensors, templates = to_tensors(normal)
     header = {
         "model": type(decoder.network).__name__,
         "layers": list(decoder.layers),
         "rank": rank,
-        "alpha": alpha,
+        "alpha": normal.alpha,
         "weights": sketch(decoder.network),
         "templates": templates,
     }
@@ -46,16 +44,19 @@ def load_guard(
 ) -> Normal:
     """What another guard of the same kind of model has saved; see `DeepDriftGuard.load`."""
     tensors, header = read_checked(path, FORMAT, what="calibrated guard", again="calibrate")
-    mine = {"model": type(decoder.network).__name__, "layers": list(decoder.layers), "rank": rank}
-    for name, value in mine.items():
-        if header[name] != value:
-            raise ReferenceFileError(
-                f"path: it does not belong to this guard: {name} {_short(header[name])}, here "
-                f"{_short(value)}"
-            )
-    check_weights(decoder.network, header["weights"], decoder.layers, stacklevel=3)
-    alpha = header["alpha"] if alpha is None else alpha
-    return from_tensors(tensors, header["templates"], decoder.layers, alpha)
+    network = decoder.network
+    mine = {"model": type(network).__name__, "layers": list(decoder.layers), "rank": rank}
+    with parts_of(path, again="calibrate"):
+        for name, value in mine.items():
+            if header[name] != value:
+                raise ReferenceFileError(
+                    f"path: it does not belong to this guard: {name} {_short(header[name])}, here "
+                    f"{_short(value)}"
+                )
+        # the likelihood of an answer depends on every part, whichever layers are watched
+        check_weights(network, header["weights"], None, stacklevel=3, argument="path")
+        alpha = header["alpha"] if alpha is None else alpha
+        return from_tensors(tensors, header["templates"], decoder.layers, alpha)
 
 
 def to_tensors(normal: Normal) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -66,7 +67,7 @@ def to_tensors(normal: Normal) -> tuple[dict[str, Tensor], dict[str, Any]]:
     NotFittedError
         If nothing was.
     GuardError
-        For a template's name that is no string, number, None or tuple of such.
+        For a template's name that `encode_name` refuses.
     """
     if normal.tokens is None and not normal.templates:
         raise NotFittedError("guard: call fit(pairs) or calibrate(pairs) before save")
@@ -84,8 +85,9 @@ def to_tensors(normal: Normal) -> tuple[dict[str, Tensor], dict[str, Any]]:
         trace, head = template.trace, f"template.{i}"
         tensors |= {f"{head}.{key}": getattr(trace, key) for key in (*_TRACE, "prompt_sketch")}
         tensors |= {f"{head}.correct": template.correct} | _flat(f"{head}.prompts", trace.prompts)
-        kept = {key: getattr(template, key) for key in ("has_wrong", "method", "confidence")}
-        header["calibrated"].append({"name": encode_name(name), **kept})
+        kept = {"has_wrong": template.has_wrong, "method": template.method}
+        kept |= {"name": encode_name(name), "confidence": float(template.confidence)}
+        header["calibrated"].append(kept)
     return tensors, header
 
 
@@ -122,7 +124,13 @@ def from_tensors(
 
 
 def encode_name(name: Hashable) -> Any:
-    """A template's name as JSON.
+    """A template's name as JSON, from which `decode_name` makes the same, of the same type.
+
+    Raises
+    ------
+    GuardError
+        For anything but a string, a number, None, or a tuple of these. Of NumPy's numbers, enums
+        and the like a file could keep the value only.
 
     Examples
     --------
@@ -131,15 +139,14 @@ def encode_name(name: Hashable) -> Any:
     >>> decode_name(encode_name(("capital", 2, None)))
     ('capital', 2, None)
     """
-    if isinstance(name, tuple):
+    if type(name) is tuple:
         return {"tuple": [encode_name(part) for part in name]}
-    if name is None or isinstance(name, bool | float):
+    if type(name) in _PLAIN:
         return name
-    if isinstance(name, str | Integral):
-        return str(name) if isinstance(name, str) else int(name)
     raise GuardError(
-        f"templates: a name is kept in a file if it is a string, a number, None or a tuple of "
-        f"these, got {name!r}; calibrate with such names"
+        f"templates: expected names that a file keeps as they are (str, int, float, bool, None, "
+        f"tuples of these), got {name!r} of type {type(name).__name__}; calibrate with such names, "
+        "for example str(name)"
     )
 
 
@@ -159,10 +166,9 @@ def _of(head: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _flat(name: str, rows: Sequence[tuple[int, ...]]) -> dict[str, Tensor]:
     """Rows of different lengths as two tensors."""
-    return {
-        f"{name}.ids": torch.tensor([x for row in rows for x in row], dtype=torch.int64),
-        f"{name}.lengths": torch.tensor([len(row) for row in rows], dtype=torch.int64),
-    }
+    parts = {"ids": [x for row in rows for x in row], "lengths": [len(row) for row in rows]}
+    kind = {"dtype": torch.int64, "device": "cpu"}
+    return {f"{name}.{key}": torch.tensor(values, **kind) for key, values in parts.items()}
 
 
 def _rows(name: str, tensors: Mapping[str, Tensor]) -> list[tuple[int, ...]]:

@@ -82,41 +82,58 @@ def other_weights(mine: Mapping, theirs: Mapping) -> list[str]:
 def check_weights(
     network: nn.Module,
     theirs: Mapping,
-    layers: tuple[str, ...],
+    layers: tuple[str, ...] | None,
     name: str | None = None,
     stacklevel: int = 2,
+    argument: str = "reference",
 ) -> None:
-    """Refuse a reference of a network of other sizes; say where its weights are others.
+    """Refuse a reference of a network of other sizes; warn where its weights are others.
 
     Parameters
     ----------
     network : nn.Module
     theirs : mapping
         `sketch` of the network that the reference was made with.
-    layers : tuple of str
-        Watched layers; what comes after the last of them does not matter.
+    layers : tuple of str or None
+        Watched layers; sizes after the last of them do not matter. None: the whole network does,
+        also whether it has the same parts.
     name : str, optional
         Of the network, for messages.
     stacklevel : int
         Of the warning.
+    argument : str
+        Where the reference comes from, for messages.
 
     Raises
     ------
     ReferenceFileError
-        For another number of weights.
+        For another number of weights, or other parts.
+
+    Examples
+    --------
+    >>> small, large = (nn.Sequential(nn.Linear(2, n)) for n in (3, 4))
+    >>> check_weights(small, sketch(large), None, argument="path")
+    Traceback (most recent call last):
+    deepdrift.errors.ReferenceFileError: path: it does not belong to this Sequential: '0' have
+    another number of weights
     """
     mine = sketch(network)
-    sizes = other_sizes(mine, theirs, layers)
+    foreign = f"{argument}: it does not belong to this {name or type(network).__name__}: "
+    apart = [] if layers is not None else sorted(set(mine) ^ set(theirs))
+    if apart:
+        raise ReferenceFileError(
+            f"{foreign}{', '.join(map(repr, apart[:4]))} have weights in one of the two only"
+        )
+    sizes = other_sizes(mine, theirs, layers or ())
     if sizes:
         raise ReferenceFileError(
-            f"reference: it does not belong to this {name or type(network).__name__}: "
-            f"{', '.join(map(repr, sizes[:4]))} have another number of weights"
+            f"{foreign}{', '.join(map(repr, sizes[:4]))} have another number of weights"
         )
     changed = other_weights(mine, theirs)
     if changed:
         more = f" and {len(changed) - 4} more" if len(changed) > 4 else ""
         warnings.warn(
-            "reference: it was made with other weights of this model, in "
+            f"{argument}: it was made with other weights of this model, in "
             f"{', '.join(map(repr, changed[:4]))}{more}; what is normal for them may not be for "
             "these: calibrate again",
             UserWarning,

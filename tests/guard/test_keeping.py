@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import collections
 import copy
+import enum
 import os
 import pickle
 import subprocess
@@ -10,13 +12,15 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from decoders import huggingface, plain, some_ids
+from decoders import huggingface, n_hooks, plain, some_ids
 
 from deepdrift.errors import NotFittedError, ReferenceFileError
 from deepdrift.guard import DeepDriftGuard
 from deepdrift.guard.checks import GuardError
+from deepdrift.states.storage import digest, read_tensors, write_tensors
 
 ROOT = Path(__file__).resolve().parents[2]
 PAIRS = [(row[:5], row[5:]) for row in some_ids(*[8] * 120)]
@@ -25,14 +29,10 @@ NAMES = [("capital", 1) if i % 2 else None for i in range(120)]
 RIGHT = [i % 5 > 0 for i in range(70)]
 
 
-def named(prompt):
-    return ("capital", 1) if sum(prompt) % 2 else None
-
-
-def made(model, **how):
+def made(model, method="isotonic", confidence=0.9, **how):
     """Fitted and calibrated with two templates."""
     guard = DeepDriftGuard(model, rank=8, **how).fit(PAIRS[:50], NAMES[:50])
-    return guard.calibrate(PAIRS[50:], RIGHT, NAMES[50:], method="isotonic")
+    return guard.calibrate(PAIRS[50:], RIGHT, NAMES[50:], method=method, confidence=confidence)
 
 
 def same(one, other):
@@ -43,9 +43,24 @@ def same(one, other):
     for score in ("nll", "ces", "innovation", "maximum"):
         for template in (("capital", 1), None, "unknown"):
             names = [template] * len(NEW)
-            said = [str(g.doubt(t, names, score)) for g, t in ((one, a), (other, b))]
-            assert said[0] == said[1]
-    return True
+            first, second = (vars(g.doubt(t, names, score)) for g, t in ((one, a), (other, b)))
+            for key, value in first.items():
+                if isinstance(value, torch.Tensor):
+                    assert torch.equal(value.nan_to_num(9), second[key].nan_to_num(9)), key
+                else:
+                    assert value == second[key], key
+    return live(one) == live(other)
+
+
+def live(guard):
+    """What is said of a prompt and each token of its answer, to the last digit."""
+    guard.reset()
+    said = [guard(NEW[0][0]), *(guard(token) for token in NEW[0][1])]
+    guard.reset()
+    rows = [(d.step, d.nll, d.p_value, d.entropy, d.state, d.is_doubtful) for d in said]
+    return [[getattr(x, "tolist", lambda x=x: x)() for x in row] for row in rows[1:]] + [
+        said[0].p_value.tolist()
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +83,15 @@ def test_saved_and_loaded_says_the_same(model, saved):
         other.calibrate([PAIRS[0], *PAIRS[51:]], RIGHT, NAMES[50:])
     again = path.with_name("again.safetensors")
     other.save(again)
-    assert same(guard, DeepDriftGuard(model, rank=8).load(again))
+    assert again.read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("confidence", [0.5, np.float32(0.75)])
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_curves_and_their_bands(model, method, confidence, tmp_path):
+    guard = made(model, method, confidence)
+    guard.save(tmp_path / "g")
+    assert same(guard, DeepDriftGuard(model, rank=8).load(tmp_path / "g"))
 
 
 def test_in_a_new_process(saved):
@@ -81,8 +104,17 @@ def test_in_a_new_process(saved):
         rows = some_ids(*[8] * 6, seed=3)
         guard = DeepDriftGuard(huggingface("llama"), rank=8).load({str(path)!r})
         trace = guard.read([row[:5] for row in rows], [row[5:] for row in rows])
-        print(trace.p_value.tolist())
-        print(guard.doubt(trace, [("capital", 1)] * 6))
+        for name in ("p_value", "innovation", "state"):
+            print(getattr(trace, name).tolist())
+        doubt = guard.doubt(trace, [("capital", 1)] * 6)
+        print(doubt.threshold.tolist(), doubt.p_wrong, doubt.low, doubt.high, doubt)
+        said = guard(rows[0][:5])
+        print(said.p_value.tolist(), said, guard(rows[0][5]))
+        seen = some_ids(*[8] * 120)[0]
+        try:
+            guard.calibrate([(seen[:5], seen[5:])])
+        except ValueError as error:
+            print(error)
     """
     run = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(script)],
@@ -93,7 +125,16 @@ def test_in_a_new_process(saved):
     assert run.returncode == 0, run.stderr
     trace = guard.read(*zip(*NEW, strict=True))
     doubt = guard.doubt(trace, [("capital", 1)] * 6)
-    assert run.stdout == f"{trace.p_value.tolist()}\n{doubt}\n"
+    guard.reset()
+    prompt, token = guard(NEW[0][0]), guard(NEW[0][1][0])
+    guard.reset()
+    with pytest.raises(GuardError) as caught:
+        guard.calibrate(PAIRS[:1])
+    assert "1 of 1 prompts were used in fit" in str(caught.value)
+    numbers = f"{doubt.threshold.tolist()} {doubt.p_wrong} {doubt.low} {doubt.high} {doubt}"
+    told = [f"{getattr(trace, name).tolist()}" for name in ("p_value", "innovation", "state")]
+    told += [numbers, f"{prompt.p_value.tolist()} {prompt} {token}", str(caught.value)]
+    assert run.stdout == "\n".join(told) + "\n"
 
 
 @pytest.mark.parametrize("step", ["fitted", "calibrated"])
@@ -113,12 +154,15 @@ def test_half_of_it(model, step, tmp_path):
         assert str(other.doubt(trace)) == str(guard.doubt(guard.read(*PAIRS[0])))
 
 
-def test_alpha_of_the_file_unless_one_was_given(model, saved):
+def test_alpha_of_the_file_unless_one_was_given(model, saved, tmp_path):
     _, path = saved
     assert DeepDriftGuard(model, rank=8).load(path).alpha == 0.05
     looser = DeepDriftGuard(model, rank=8, alpha=0.2).load(path)
     fresh = made(model, alpha=0.2)
     assert looser.alpha == 0.2 and same(looser, fresh)
+    looser.save(tmp_path / "g")
+    assert DeepDriftGuard(model, rank=8).load(tmp_path / "g").alpha == 0.2
+    assert same(looser, DeepDriftGuard(model, rank=8).load(tmp_path / "g"))
     strict = DeepDriftGuard(model, rank=8, alpha=0.01)
     with pytest.raises(GuardError, match="needs 99 right answers"):
         strict.load(path)
@@ -127,24 +171,168 @@ def test_alpha_of_the_file_unless_one_was_given(model, saved):
         strict.doubt(strict.read(*PAIRS[0]))
 
 
-@pytest.mark.parametrize("name", ["a", "", 0, 7, True, 0.5, None, ("x", ("y", 2)), ()])
+def test_alpha_is_that_of_the_thresholds(model, saved):
+    """One that is set afterwards would be promised in a file and kept by nothing."""
+    guard, path = saved
+    with pytest.raises(AttributeError):
+        guard.alpha = 0.2
+    other = DeepDriftGuard(model, rank=8).load(path)
+    other.calibrate(PAIRS[50:], templates=NAMES[50:])
+    assert other.alpha == other._normal.alpha == 0.05
+
+
+NAMES_KEPT = ["a", "", "\ud800", 0, 7, 2**80, True, False, 0.5, None, ("x", ("y", 2), True), ()]
+
+
+@pytest.mark.parametrize("name", NAMES_KEPT, ids=repr)
 def test_names_of_templates(model, name, tmp_path):
-    guard = DeepDriftGuard(model).calibrate(PAIRS[50:], templates=[name] * 70)
+    guard = DeepDriftGuard(model).fit(PAIRS[:50], [name] * 50)
+    guard.calibrate(PAIRS[50:], templates=[name] * 70)
     guard.save(tmp_path / "g")
-    (kept,) = DeepDriftGuard(model).load(tmp_path / "g")._normal.templates
-    assert kept == name and type(kept) is type(name)
+    normal = DeepDriftGuard(model).load(tmp_path / "g")._normal
+    for (kept,) in (normal.templates, normal.prompts):
+        assert repr(kept) == repr(name) and type(kept) is type(name)
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+
+
+class AnyCase(str):
+    """Equal to others than a file could tell."""
+
+    def __eq__(self, other):
+        return self.lower() == other.lower()
+
+    def __hash__(self):
+        return hash(self.lower())
+
+
+Pair = collections.namedtuple("Pair", "a b")
+NOT_KEPT = [np.int64(3), np.str_("a"), b"a", Number.ONE, AnyCase("A"), Pair(1, 2), ("a", b"a")]
+
+
+@pytest.mark.parametrize("name", NOT_KEPT, ids=repr)
+def test_a_name_that_would_come_back_as_another(model, name, tmp_path):
+    (tmp_path / "g").write_bytes(b"old")
+    guard = DeepDriftGuard(model).calibrate(PAIRS[50:], templates=[name] * 70)
+    with pytest.raises(GuardError, match="templates: expected names that a file keeps") as caught:
+        guard.save(tmp_path / "g")
+    assert f"of type {type(name[1] if type(name) is tuple else name).__name__}; calibrate with" in (
+        str(caught.value)
+    )
+    assert (tmp_path / "g").read_bytes() == b"old"
 
 
 def test_what_cannot_be_saved(model, tmp_path):
     with pytest.raises(NotFittedError, match="before save"):
         DeepDriftGuard(model).save(tmp_path / "g")
-    guard = DeepDriftGuard(model).calibrate(PAIRS[50:], templates=[frozenset("ab")] * 70)
-    with pytest.raises(GuardError, match="templates: a name is kept in a file if it is a string"):
-        guard.save(tmp_path / "g")
     assert list(tmp_path.iterdir()) == []
-    guard.calibrate(PAIRS[50:])
+    guard = DeepDriftGuard(model).calibrate(PAIRS[50:])
     with pytest.raises(ReferenceFileError, match="cannot write"):
         guard.save(tmp_path / "nowhere" / "g")
+
+
+def test_a_file_that_cannot_be_replaced_stays(saved, monkeypatch, tmp_path):
+    (tmp_path / "g").write_bytes(b"old")
+
+    def fails(*_):
+        raise OSError("no room")
+
+    monkeypatch.setattr(os, "replace", fails)
+    with pytest.raises(ReferenceFileError, match="cannot write .* \\(no room\\)"):
+        saved[0].save(tmp_path / "g")
+    assert [p.name for p in tmp_path.iterdir()] == ["g"]
+    assert (tmp_path / "g").read_bytes() == b"old"
+
+
+def test_the_default_device_does_not_matter(model, saved, tmp_path):
+    with torch.device("meta"):
+        saved[0].save(tmp_path / "g")
+        other = DeepDriftGuard(model, rank=8).load(tmp_path / "g")
+    assert same(saved[0], other)
+
+
+def test_a_model_of_other_parts(model, saved, tmp_path):
+    """Also where the watched layers are the same: the likelihood is of the whole model."""
+    some = list(saved[0].layers)[:2]
+    guard = DeepDriftGuard(model, some).fit(PAIRS[:50]).calibrate(PAIRS[50:])
+    guard.save(tmp_path / "g")
+    for changes, words in (
+        ({"num_hidden_layers": 2}, r"'model\.layers\.2\..* in one of the two only"),
+        ({"num_hidden_layers": 4}, r"'model\.layers\.3\..* in one of the two only"),
+        ({"hidden_size": 32}, "'model.embed_tokens', .* another number of weights"),
+        ({"intermediate_size": 48}, r"'model\.layers\.0\.mlp\.gate_proj', .* another number"),
+    ):
+        other = huggingface("llama", **changes)
+        mine = other.state_dict()
+        same_size = {
+            k: v for k, v in model.state_dict().items() if k in mine and mine[k].shape == v.shape
+        }
+        other.load_state_dict(mine | same_size)
+        with pytest.raises(ReferenceFileError, match=f"path: it does not belong to .*{words}"):
+            DeepDriftGuard(other, some).load(tmp_path / "g")
+    head = copy.deepcopy(model)
+    head.lm_head = torch.nn.Linear(16, 61, bias=False)
+    with pytest.raises(ReferenceFileError, match="'lm_head' have another number of weights"):
+        DeepDriftGuard(head, some).load(tmp_path / "g")
+
+
+def test_a_refused_file_leaves_what_was_learned(model, saved, tmp_path):
+    guard = DeepDriftGuard(model, rank=4).fit(PAIRS[:50]).calibrate(PAIRS[50:])
+    before = copy.deepcopy(guard)
+    with pytest.raises(ReferenceFileError, match="rank 8, here 4"):
+        guard.load(saved[1])
+    damaged = tmp_path / "damaged"
+    damaged.write_bytes(saved[1].read_bytes()[:-1])
+    with pytest.raises(ReferenceFileError, match="damaged"):
+        guard.load(damaged)
+    trace = guard.read(*PAIRS[0])
+    assert str(guard.doubt(trace)) == str(before.doubt(trace)) and guard.alpha == before.alpha
+
+
+def test_every_flipped_bit_is_noticed(model, saved, tmp_path):
+    good = saved[1].read_bytes()
+    start = 8 + int.from_bytes(good[:8], "little")
+    places = [0, 9, start // 2, start - 5, *range(start, len(good), len(good) // 40)]
+    for place in [*places, len(good) - 1]:
+        bad = bytearray(good)
+        bad[place] ^= 1
+        (tmp_path / "g").write_bytes(bytes(bad))
+        with pytest.raises(ReferenceFileError):
+            DeepDriftGuard(model, rank=8).load(tmp_path / "g")
+
+
+def test_a_file_of_something_else(model, tmp_path):
+    guard = DeepDriftGuard(model)
+    for header, words in (
+        ({"format": "deepdrift-guard-2"}, "found 'deepdrift-guard-2'; it is of another version"),
+        ({"format": "deepdrift-reference-3"}, "that is no calibrated guard"),
+        ({"kind": "DIME"}, "found 'DIME'; that is no calibrated guard"),
+    ):
+        write_tensors(tmp_path / "g", {"x": torch.zeros(1)}, header)
+        with pytest.raises(ReferenceFileError, match=f"expected 'deepdrift-guard-1', .*{words}"):
+            guard.load(tmp_path / "g")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensors, header: header.pop("alpha"),
+        lambda tensors, header: header.update(templates=None),
+        lambda tensors, header: header["templates"]["calibrated"][0].pop("name"),
+        lambda tensors, header: tensors.pop("template.0.velocity"),
+        lambda tensors, header: tensors.pop("prompts.1.white"),
+        lambda tensors, header: tensors.update({"seen.lengths": tensors["seen.lengths"] + 1}),
+    ],
+)
+def test_a_made_up_file_with_a_checksum_is_refused_with_a_sentence(model, saved, change, tmp_path):
+    tensors, header = read_tensors(saved[1], what="", again="")
+    del header["sha256"]
+    change(tensors, header)
+    write_tensors(tmp_path / "g", tensors, header | {"sha256": digest(tensors, header)})
+    with pytest.raises(ReferenceFileError, match="parts do not fit one another .*; calibrate and"):
+        DeepDriftGuard(model, rank=8).load(tmp_path / "g")
 
 
 def test_what_does_not_belong(model, saved, tmp_path):
@@ -183,3 +371,29 @@ def test_copies_and_pickles(saved):
     guard.read(*PAIRS[0])
     assert same(guard, copy.deepcopy(guard))
     assert same(guard, pickle.loads(pickle.dumps(guard)))
+
+
+@pytest.mark.parametrize("way", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copy_of_a_guard_that_listens_tells_it_nothing(way):
+    guard = DeepDriftGuard(plain()).calibrate(PAIRS[50:])
+    network = guard._decoder.network
+    hooks = n_hooks(network)
+    with guard.watch() as run:
+        other = way(guard)
+        twin = other._decoder.network
+        network(torch.tensor([PAIRS[0][0]]))
+        twin(torch.tensor([PAIRS[1][0]]))  # another prompt, of another model
+        assert run.trace.prompts == (tuple(PAIRS[0][0]),)
+        with other.watch() as own:
+            twin(torch.tensor([PAIRS[1][0]]))
+        assert own.trace.prompts == (tuple(PAIRS[1][0]),)
+    assert n_hooks(network) == hooks == 0
+
+
+def test_what_a_copy_learns_is_its_own(model):
+    guard = DeepDriftGuard(model).calibrate(PAIRS[50:])
+    trace = guard.read(*NEW[0])
+    said = str(guard.doubt(trace))
+    for other in (copy.copy(guard), copy.deepcopy(guard)):
+        other.fit(PAIRS[:50]).calibrate(PAIRS[60:])
+        assert str(guard.doubt(trace)) == said != str(other.doubt(trace))
