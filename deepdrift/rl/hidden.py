@@ -38,6 +38,11 @@ class HiddenPolicy(Policy):
         """Watched layers; empty until the first look, which finds them."""
         return list(self._watched)
 
+    @property
+    def kinds(self) -> dict[str, str]:
+        """Class of every watched layer, by name."""
+        return {name: type(module).__name__ for name, module in self._watched.items()}
+
     def check_hidden(self) -> None:
         """Refuse a policy whose hidden states cannot be watched.
 

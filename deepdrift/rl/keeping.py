@@ -14,7 +14,7 @@ from deepdrift.rl.results import RLCalibration
 from deepdrift.rl.signals import StepScore
 from deepdrift.rl.spaces import ActionCode
 from deepdrift.rl.watch import StepWatch
-from deepdrift.states.storage import read_checked, write_checked
+from deepdrift.states.storage import parts_of, read_checked, write_checked
 
 FORMAT = "deepdrift-rl-1"
 _NUMBERS = ("threshold", "false_alarms_per_episode", "n_fit", "n_calibration", "longest")
@@ -27,13 +27,13 @@ def save_monitor(
     step = watch.step
     if calibration is None or step is None:
         raise NotFittedError("monitor: call calibrate(episodes) before save")
-    code = watch.code
+    assert watch.code is not None  # known since the fit
     header = {
         "setting": _setting(watch),
-        "layers": watch.policy.layers if watch.of == "hidden" else [],
+        "layers": _layers(watch, step.widths),
         "widths": list(step.widths),
         "width": watch.width,
-        "code": None if code is None else [code.discrete, code.width],
+        "code": [watch.code.discrete, watch.code.width],
         "calibration": {name: getattr(calibration, name) for name in _NUMBERS},
         "weights": {} if watch.policy.module is None else sketch(watch.policy.module),
     }
@@ -44,23 +44,33 @@ def save_monitor(
 def load_monitor(path: str | os.PathLike[str], watch: StepWatch) -> tuple[StepWatch, RLCalibration]:
     """What another monitor of such a policy has saved; see `DeepDriftRL.load`."""
     tensors, header = read_checked(path, FORMAT, what="calibrated monitor", again="calibrate")
+    with parts_of(path, again="calibrate"):
+        new = _checked(watch, header)
+        new.width, new.code = header["width"], ActionCode(*header["code"])
+        prefix = "step."
+        parts = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+        new.step = StepScore.from_tensors(watch.score, header["widths"], parts)
+        return new, RLCalibration(**header["calibration"], maxima=tensors["maxima"])
+
+
+def _checked(watch: StepWatch, header: dict[str, Any]) -> StepWatch:
+    """A copy of what is watched, if the file belongs to it; its layers are known."""
     for name, mine in _setting(watch).items():
         if header["setting"][name] != mine:
             raise _foreign(f"{name} {header['setting'][name]!r}, here {mine!r}")
-    width = header["width"]
+    width, code = header["width"], ActionCode(*header["code"])
     if watch.width not in (None, width):
         raise _foreign(f"observations of {width} numbers, here {watch.width}")
+    if watch.code not in (None, code):
+        raise _foreign(f"{code}, here {watch.code}")
     new = copy.copy(watch)
+    new.policy = copy.copy(watch.policy)  # a file that is refused leaves no layers behind
     if watch.of == "hidden":
         _check_layers(new, width, header)
-    if new.policy.module is not None and header["weights"]:
-        check_weights(new.policy.module, header["weights"], tuple(header["layers"]), stacklevel=3)
-    code = header["code"]
-    new.width, new.code = width, None if code is None else ActionCode(*code)
-    prefix = "step."
-    parts = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
-    new.step = StepScore.from_tensors(watch.score, header["widths"], parts)
-    return new, RLCalibration(**header["calibration"], maxima=tensors["maxima"])
+    network = new.policy.module
+    if network is not None and header["weights"]:
+        check_weights(network, header["weights"], None, stacklevel=4, argument="path")
+    return new
 
 
 def _setting(watch: StepWatch) -> dict[str, Any]:
@@ -74,10 +84,21 @@ def _check_layers(watch: StepWatch, width: int, header: dict[str, Any]) -> None:
         widths = watch.policy.widths(torch.zeros(1, width))
     except ForwardError as error:
         raise _foreign(f"observations of {width} numbers, which this policy refuses") from error
-    found = dict(zip(watch.policy.layers, widths, strict=True))
-    theirs = dict(zip(header["layers"], header["widths"], strict=True))
-    if found != theirs:
-        raise _foreign(f"layers and widths {theirs}, here {found}")
+    found = _layers(watch, widths)
+    if found != header["layers"]:
+        raise _foreign(f"layers {_said(header['layers'])}, here {_said(found)}")
+
+
+def _layers(watch: StepWatch, widths: list[int]) -> list[list[Any]]:
+    """Name, kind and width of every watched layer, in the order of the state."""
+    if watch.of != "hidden":
+        return []
+    kinds = watch.policy.kinds
+    return [[*both, width] for both, width in zip(kinds.items(), widths, strict=True)]
+
+
+def _said(layers: list[list[Any]]) -> str:
+    return ", ".join(f"{name} ({kind}, {width})" for name, kind, width in layers)
 
 
 def _foreign(what: str) -> ReferenceFileError:

@@ -185,19 +185,48 @@ class DeepDriftRL:
             Before it; a fixed threshold is no calibration.
         ReferenceFileError
             If it cannot be written; a file that was there is left as it was.
+
+        Examples
+        --------
+        >>> DeepDriftRL(torch.nn.Linear(2, 2), of="observation").save("agent.safetensors")
+        Traceback (most recent call last):
+        deepdrift.errors.NotFittedError: monitor: call calibrate(episodes) before save
         """
         save_monitor(path, self.watch, self.calibration)
 
     def load(self, path: str | os.PathLike[str]) -> Self:
         """Take over what another monitor of such a policy has saved, and begin an episode.
 
-        Other weights of the policy are a warning.
+        As after `calibrate`, the threshold of the file replaces a fixed one.
 
         Raises
         ------
         ReferenceFileError
-            For a damaged file, and for that of another score, weight, policy or layers. The
-            monitor then stays as it was.
+            For a damaged file, and for that of another score, weight, policy or layers, or other
+            observations or actions. The monitor then stays as it was. Of a policy that is a
+            function nothing is known, so that nothing is compared.
+
+        Warns
+        -----
+        UserWarning
+            If the policy has other weights than that of the file.
+
+        Examples
+        --------
+        Two episodes, at most one of three with an alarm: the longer step is the threshold.
+
+        >>> import tempfile
+        >>> policy = torch.nn.Linear(2, 2)
+        >>> ends = torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[0.0, 0.0], [0.0, 1.0]])
+        >>> some = [Episode(x, torch.tensor([0]), torch.ones(1), True, False) for x in ends]
+        >>> setting = {"score": "velocity", "of": "observation"}
+        >>> monitor = DeepDriftRL(policy, **setting)
+        >>> _ = monitor.calibrate(some, false_alarms_per_episode=1 / 3)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     monitor.save(f"{folder}/agent.safetensors")
+        ...     other = DeepDriftRL(policy, **setting).load(f"{folder}/agent.safetensors")
+        >>> other.threshold
+        5.0
         """
         self.watch, self.calibration = load_monitor(path, self.watch)
         self.reset()
