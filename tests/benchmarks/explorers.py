@@ -37,8 +37,8 @@ def explorers(path: Path) -> dict[str, Explorer]:
     names: dict[str, Any] = {"__name__": "__main__", "display": lambda *_: None}
     os.chdir(path.parent)
     for cell in cells:
-        source = "".join(cell["source"])
-        if cell["cell_type"] != "code" or "guard" in cell["metadata"].get("tags", []):
+        source, tags = "".join(cell["source"]), cell["metadata"].get("tags", [])
+        if cell["cell_type"] != "code" or "guard" in tags or "raises-exception" in tags:
             continue
         tree = ast.parse(source)
         with contextlib.redirect_stdout(io.StringIO()):

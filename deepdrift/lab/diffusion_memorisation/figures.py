@@ -125,8 +125,11 @@ def draw_map(ax: Axes, run: Run, quantity: str, stage: int, title: str = "") -> 
     """
     table = run.auroc[quantity][:, :, stage, 0].T
     names = [level_name(quantity, k) for k in range(len(table))]
-    columns = [f"{s}" for s in run.steps]
-    figures.draw_heatmap(ax, 100 * table, names, columns, title, 50, (0.0, 100.0), ".0f")
+    steps, n = [f"{s}" if s < 1000 else f"{s / 1000:.3g}k" for s in run.steps], len(run.steps)
+    args = (100 * table, names, [""] * n, title, 50, (0.0, 100.0), ".0f")
+    figures.draw_heatmap(ax, *args, as_shapes=True)
+    named = range((n - 1) % 2, n, 2)
+    ax.set_xticks(named, [steps[j] for j in named])
     before, none = told_before(run, table, ONSET), told_before(run, table)
     for k, j in zip(*np.nonzero(before), strict=True):
         ax.add_patch(

@@ -222,6 +222,25 @@ def test_heatmap_prints_every_number_readably(ax):
     assert (image.norm.vmin, image.norm.vmax) == (0.0, 1.0)
 
 
+def test_numbers_of_a_heatmap_as_shapes_are_the_same_words_in_the_same_places(ax):
+    table = [[0.0, 1.0], [0.5, np.nan]]
+    figures.draw_heatmap(ax, table, ["a", "b"], ["c", "d"], middle=0.5)
+    words = {t.get_position(): (t.get_window_extent(), t.get_color()) for t in ax.texts}
+    ax.clear()
+    figures.draw_heatmap(ax, table, ["a", "b"], ["c", "d"], middle=0.5, as_shapes=True)
+    (numbers,) = ax.collections
+    assert not ax.texts and len(words) == 4
+    to_pixels = numbers.get_transform()
+    for path, place, colour in zip(
+        numbers.get_paths(), numbers.get_offsets(), numbers.get_facecolors(), strict=True
+    ):
+        box, expected = words[tuple(place)]
+        found = path.transformed(to_pixels).get_extents()
+        assert abs(found.width - box.width) < 3
+        assert abs(found.x0 + found.x1) < 1 and abs(found.y0 + found.y1) < box.height
+        assert matplotlib.colors.to_hex(colour) == matplotlib.colors.to_hex(expected)
+
+
 def test_rates_by_size_mark_the_mean_and_span_5_to_95_percent(ax):
     draws = np.linspace(0, 0.1, 101)
     figures.draw_rate_by_size(ax, [50], {"conformal": [draws]}, alpha=0.05, bands=[(0.01, 0.2)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,8 +30,13 @@ def draw_heatmap(
     middle: float | None = None,
     limits: tuple[float, float] | None = None,
     fmt: str = ".2f",
+    as_shapes: bool = False,
 ) -> Any:
-    """Draw `heatmap` on ``ax``; returns the image."""
+    """Draw `heatmap` on ``ax``; returns the image.
+
+    With ``as_shapes`` the numbers are shapes of one collection and no texts: a hundred of them take
+    a fifth of the time, for a picture that follows a slider.
+    """
     table = as_array(table, "table", 2)
     if table.shape != (len(rows), len(columns)):
         raise PlotError(
@@ -46,11 +52,15 @@ def draw_heatmap(
         bad="#eeeeee"
     )
     image = ax.imshow(shown, cmap=cmap, vmin=low, vmax=high, aspect="auto")
-    for (i, j), value in np.ndenumerate(table):
-        red, green, blue, _ = image.to_rgba(value)
-        dark = 0.299 * red + 0.587 * green + 0.114 * blue < 0.5
-        ax.text(j, i, format(value, fmt) if np.isfinite(value) else "–", ha="center", va="center",
-                fontsize=9, color="white" if dark and np.isfinite(value) else INK)  # fmt: skip
+    dark = image.to_rgba(shown)[..., :3] @ (0.299, 0.587, 0.114) < 0.5
+    words = [format(value, fmt) if np.isfinite(value) else "–" for value in table.flat]
+    places = [(j, i) for i, j in np.ndindex(table.shape)]
+    colours = np.where(dark & ~np.ma.getmaskarray(shown), "white", INK).ravel().tolist()
+    if as_shapes:
+        _add_shapes(ax, places, words, colours)
+    else:
+        for (x, y), word, colour in zip(places, words, colours, strict=True):
+            ax.text(x, y, word, ha="center", va="center", fontsize=9, color=colour)
     ax.set_yticks(range(len(rows)), rows)
     ax.set_xticks(range(len(columns)), columns)
     if needs_slant(columns, 80):
@@ -61,6 +71,29 @@ def draw_heatmap(
     if title:
         ax.set_title(title)
     return image
+
+
+@lru_cache(maxsize=1000)
+def _shape(word: str) -> Any:
+    """A word of 9 points as a path around its middle, as high as a digit."""
+    path = matplotlib.textpath.TextPath((0, 0), word, size=9)
+    box = path.get_extents()
+    digit = matplotlib.textpath.TextPath((0, 0), "0", size=9).get_extents()
+    middle = (box.x0 + box.width / 2, digit.y0 + digit.height / 2)
+    return path.transformed(matplotlib.transforms.Affine2D().translate(-middle[0], -middle[1]))
+
+
+def _add_shapes(ax: Axes, places: list, words: list[str], colours: list[str]) -> None:
+    points = matplotlib.transforms.Affine2D().scale(1 / 72) + ax.figure.dpi_scale_trans
+    numbers = matplotlib.collections.PathCollection(
+        [_shape(word) for word in words],
+        offsets=places,
+        offset_transform=ax.transData,
+        facecolors=colours,
+        edgecolors="none",
+    )
+    numbers.set_transform(points)
+    ax.add_collection(numbers, autolim=False)
 
 
 def heatmap(
