@@ -33,8 +33,8 @@ def write_tensors(
         If it cannot be written; a file that was there is left as it was.
     """
     io = require("safetensors.torch", "lab")
+    path = _as_path(path)
     tensors = _apart({k: v.detach().cpu().contiguous() for k, v in tensors.items()})
-    path = Path(path)
     metadata = {"deepdrift": json.dumps(header)}
     try:
         # a name of its own: several processes may write the same file
@@ -47,6 +47,13 @@ def write_tensors(
             f"path: cannot write {str(path)!r} ({error}); is there such a folder, may you write "
             "there, and is there room?"
         ) from error
+
+
+def _as_path(path: str | os.PathLike[str]) -> Path:
+    try:
+        return Path(path)
+    except TypeError:
+        raise ReferenceFileError(f"path: expected the name of a file, got {path!r}") from None
 
 
 def _apart(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -76,7 +83,7 @@ def read_tensors(
         If the file is missing or damaged.
     """
     io = require("safetensors", "lab")
-    path = Path(path)
+    path = _as_path(path)
     if not path.is_file():
         raise ReferenceFileError(f"path: no file {str(path)!r}; save a {what} first")
     try:

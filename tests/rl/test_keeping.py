@@ -230,3 +230,11 @@ def test_other_weights_are_a_warning(tmp_path):
     with pytest.warns(UserWarning, match="other weights of this model, in '0'") as caught:
         DeepDriftRL(other).load(tmp_path / "m")
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize("path", [None, 3, ["m"]])
+def test_what_is_no_path(path):
+    monitor = DeepDriftRL(policy()).calibrate(episodes())
+    for call in (monitor.save, monitor.load):
+        with pytest.raises(ReferenceFileError, match="path: expected the name of a file, got"):
+            call(path)

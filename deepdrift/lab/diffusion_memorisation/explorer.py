@@ -12,7 +12,7 @@ from deepdrift.lab.bench.explorer import Explorer
 from deepdrift.lab.bench.figures import GREY, VERMILLION, percent_axis
 from deepdrift.lab.diffusion_memorisation import figures
 from deepdrift.lab.diffusion_memorisation.runs import ONSET, Run
-from deepdrift.lab.diffusion_memorisation.trial import level_name, stage_names
+from deepdrift.lab.diffusion_memorisation.trial import STAGES, level_name, stage_names
 
 SHOWN = 6
 MEASURES = {
@@ -22,7 +22,6 @@ MEASURES = {
     "innovation": "depth_innovation",
     "level velocity": "level_velocity",
 }
-CUTS = ("encoder 1", "encoder 2", "bottleneck", "decoder 2", "decoder 1")
 
 
 def _by_name(runs: Sequence[Run], pictures: bool = False) -> dict[str, Run]:
@@ -103,7 +102,7 @@ class MemoryMap(Explorer):
         self._start(
             {
                 "measure": choice_control("measure", list(MEASURES)),
-                "stage": number_control("stage", 3, 1, len(CUTS), 1),
+                "stage": number_control("stage", 3, 1, len(STAGES), 1),
                 "run": choice_control("run", list(self._runs)),
             }
         )

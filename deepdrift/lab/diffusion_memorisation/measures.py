@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from deepdrift.diffusion import DiffusionTrace, DiffusionWatch, collisions, copied
+from deepdrift.diffusion.watch import LEVELS
 from deepdrift.lab.bench.evaluation import auroc
 from deepdrift.lab.diffusion_memorisation.noise import sample, signal_shares
 from deepdrift.lab.diffusion_memorisation.unet import SIZE
 
 N_SAMPLES, N_STEPS, N_MEMBERS, N_FIT = 400, 50, 256, 512
-LEVELS = (50, 100, 200, 400, 600, 800)
 N_LATE = 10  # last steps of the sampler, in which its updates are compared
 QUANTITIES = (
     "loss", "norm", "depth_velocity", "level_velocity", "depth_innovation", "level_innovation",

@@ -54,8 +54,8 @@ def load_unet(n_images: int, seed: int = 0, *, root: str | Path | None = None) -
     if (n_images, seed) not in SHIPPED:
         known = ", ".join(f"{n} ({s})" for n, s in SHIPPED)
         raise RecordError(
-            f"load_unet: expected images (seed) of {known}, got {n_images} ({seed}); the others "
-            "are recorded (load_records) and do not ship"
+            f"load_unet: expected images (seed) of {known}, got {n_images!r} ({seed!r}); the "
+            "others are recorded (load_records) and do not ship"
         )
     with safe_open(
         shipped(f"models/diffusion-{n_images}-{seed}.safetensors", root=root), "pt"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from deepdrift.errors import DeepDriftError
-from deepdrift.lab.diffusion_memorisation.measures import QUANTITIES, Rival
+from deepdrift.lab.diffusion_memorisation.measures import QUANTITIES
 from deepdrift.lab.diffusion_memorisation.unet import SIZE
 
 Array = NDArray[Any]
@@ -85,13 +85,13 @@ class Run:
         """First checkpoint with a warning, infinite if there is none."""
         return float(self.steps[warned.argmax()]) if warned.any() else float("inf")
 
-    def collision_alarm(self) -> float:
-        """First checkpoint at which the samples alone say that N images are drawn from."""
-        return self.first(self.twins[:, 3] <= 2 * self.n_images)
+    def collision_rings(self) -> Array:
+        """Whether twins alone say that no more than 2 N images are drawn from, (K,)."""
+        return self.twins[:, 3] <= 2 * self.n_images
 
-    def membership_alarm(self, rival: Rival) -> float:
-        """First checkpoint at which a chosen quantity tells members, interval above a coin."""
-        return self.first(rival.of(self.auroc[rival.quantity])[:, 1] > 0.5)
+    def collision_alarm(self) -> float:
+        """The first of these checkpoints."""
+        return self.first(self.collision_rings())
 
     def divergence(self, worse: float = DIVERGED) -> float:
         """First checkpoint behind the smallest held-out loss at which it is 5 % larger."""

@@ -133,11 +133,6 @@ def for_good(steps: Array, warned: Array) -> float:
     return float(steps[behind]) if behind < len(steps) else float("inf")
 
 
-def collision_rings(run: Run) -> Array:
-    """At which checkpoints twins alone say that no more than 2 N images are drawn from, (K,)."""
-    return run.twins[:, 3] <= 2 * run.n_images
-
-
 def column(run: Run) -> str:
     """Short name of a run, for the head of a table."""
     return f"{run.n_images:,} ({run.seed})"
@@ -169,7 +164,7 @@ def warning_table(
         return for_good(run.steps, warned) if lasting else run.first(warned)
 
     table = {n: {column(r): when(r, rings(x, r)) for r in runs} for n, x in rivals.items()}
-    table["collisions"] = {column(r): when(r, collision_rings(r)) for r in runs}
+    table["collisions"] = {column(r): when(r, r.collision_rings()) for r in runs}
     table["held-out loss rises"] = {column(r): r.divergence() for r in runs}
     table["copying begins"] = {column(r): r.onset() for r in runs}
     return table
@@ -182,4 +177,4 @@ def cry_table(rivals: Mapping[str, Rival], runs: Sequence[Run]) -> dict[str, dic
         return proportion(int(rung.sum()), len(rung))
 
     table = {n: {column(r): share(rings(x, r)) for r in runs} for n, x in rivals.items()}
-    return table | {"collisions": {column(r): share(collision_rings(r)) for r in runs}}
+    return table | {"collisions": {column(r): share(r.collision_rings()) for r in runs}}

@@ -22,6 +22,7 @@ from deepdrift.lab.diffusion_memorisation.runs import (
     first_crossing,
     predict_onset,
 )
+from deepdrift.lab.diffusion_memorisation.trial import rings
 
 STEPS = np.array([100, 200, 400, 800])
 
@@ -61,9 +62,9 @@ def test_who_warns_when():
     assert run.divergence() == 800  # .207 is less than five percent above .2
     assert run.divergence(worse=1.03) == 400
     larger = Rival("norm", 1, 1, larger_for_members=True)
-    assert run.membership_alarm(larger) == 200
-    assert run.membership_alarm(Rival("norm", 1, 1, False)) == math.inf
-    assert run.membership_alarm(Rival("norm", 0, 0, True)) == math.inf
+    assert run.first(rings(larger, run)) == 200
+    assert run.first(rings(Rival("norm", 1, 1, False), run)) == math.inf
+    assert run.first(rings(Rival("norm", 0, 0, True), run)) == math.inf
 
 
 def test_onset_in_proportion():
