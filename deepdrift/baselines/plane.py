@@ -104,5 +104,5 @@ def percentile_levels(ordered: Tensor, distances: Tensor, n_percentiles: int) ->
     above = (below + 1).clamp(max=len(ordered) - 1)
     ordered = ordered.double()
     percentiles = torch.lerp(ordered[below], ordered[above], at - below)
-    index = torch.searchsorted(percentiles, distances.double(), right=True) - 1
+    index = torch.searchsorted(percentiles, distances.double().contiguous(), right=True) - 1
     return torch.where(index < 0, 0.0, levels[index.clamp(min=0)])

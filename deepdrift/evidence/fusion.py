@@ -260,7 +260,7 @@ class Fusion:
         Valid from the scores alone, and never below the p-value of `judge`: equal to it with one
         block or more than `EXACT_UP_TO` samples, else on the safe side.
         """
-        places = torch.searchsorted(self.normal_scores, scores)
+        places = torch.searchsorted(self.normal_scores, scores.contiguous())
         return torch.where(scores.isfinite(), self._block_steps[places], 0.0)
 
     def layer_evidence(self, block: str, scores: Tensor, p_values: Tensor) -> Tensor:

@@ -165,7 +165,7 @@ class ChainSums:
             torch.empty(0, dtype=torch.int64, device="cpu") if self.labels is None else self.labels
         )
         self._spread(torch.cat([known, labels]).unique())
-        rows = torch.searchsorted(self.labels, labels)
+        rows = torch.searchsorted(self.labels, labels.contiguous())
         self.counts = self.counts + torch.bincount(rows, minlength=len(self.labels))
         return rows
 

@@ -255,4 +255,4 @@ def check_labels(labels: Tensor, n: int) -> Tensor:
             f"labels: expected class numbers >= 0, got {int(labels.min())}; drop those samples or "
             "fit without labels"
         )
-    return labels.long()
+    return labels.long().contiguous()
