@@ -25,6 +25,7 @@ from deepdrift.states.batches import split_batch
 from deepdrift.states.forward import quiet, run
 from deepdrift.states.hooks import never_ran
 from deepdrift.states.inputs import INPUT, find_input
+from deepdrift.states.rows import say_answer
 
 
 class Learning:
@@ -214,6 +215,8 @@ class Learning:
                 recorder.drop(left_out)
                 self._layers = tuple(k for k in self._layers if k not in left_out)
         if "" not in current.errors:
+            if recorder.answer is not None and not current.errors:
+                warnings.warn(say_answer(recorder.answer, current.rows), UserWarning, stacklevel=4)
             self._scorer.output_layer, self._scorer.breaks = recorder.output, recorder.breaks
             if recorder.inputs and INPUT not in recorder.with_input():
                 if self._settings["watch_input"] is True:

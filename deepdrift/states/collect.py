@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -12,9 +13,10 @@ from torch import Tensor, nn
 from deepdrift.errors import StateError
 from deepdrift.states.batches import Forward, Labels, split_batch
 from deepdrift.states.forward import quiet, run, unwrap
-from deepdrift.states.hooks import never_ran, record
+from deepdrift.states.hooks import Recorder, never_ran
 from deepdrift.states.padding import MaskSource
 from deepdrift.states.pooling import Layouts, Pooling, find_tensor
+from deepdrift.states.rows import say_answer
 
 
 class Collected(NamedTuple):
@@ -51,7 +53,8 @@ def collect(
         See `deepdrift.record`.
     forward, labels : callable, optional
         ``forward(model, batch)`` runs the model on batches of another form, ``labels(batch)``
-        gives their class labels.
+        gives their class labels. With ``forward`` nothing says how many samples a batch holds, so
+        rows of states are not counted.
     batch_size : int
         Only for a tensor.
     max_batches : int, optional
@@ -74,18 +77,22 @@ def collect(
     kept: list[dict[str, Tensor]] = []
     outputs: list[Tensor] = []
     found: list[Tensor | None] = []
-    with (
-        record(network, layers, pooling, layout=layout, mask=mask) as states,
-        quiet(network),
-    ):
+    recorder = Recorder(
+        network, layers, pooling, layout=layout, mask=mask, check_rows=forward is None
+    )
+    with recorder as states, quiet(network):
         for batch in islice(batches, max_batches):
             split = split_batch(batch, network, forward=forward, labels=labels)
             output = find_tensor(run(network, split, forward)).detach().cpu()
             outputs.append(output if output.ndim else output[None])
             kept.append({k: v.cpu() for k, v in states.check().items()})
             found.append(split.labels)
-            if layers is not None and len(kept) == 1:
-                never_ran(layers, kept[0])
+            if len(kept) == 1:
+                if layers is not None:
+                    never_ran(layers, kept[0])
+                if recorder.answer is not None:
+                    said = say_answer(recorder.answer, len(next(iter(kept[0].values()))))
+                    warnings.warn(said, UserWarning, stacklevel=2)
     if not kept:
         raise StateError("loader: it gave no batch; expected data to run the model on")
     if any(list(part) != list(kept[0]) for part in kept):

@@ -13,6 +13,7 @@ from deepdrift.states.layers import find_layer, remove_hooks
 from deepdrift.states.passes import Pass, States
 from deepdrift.states.probe import Probe, time_first
 from deepdrift.states.reader import StateReader
+from deepdrift.states.rows import answer_for_many
 
 
 class FirstPass(StateReader):
@@ -40,6 +41,8 @@ class FirstPass(StateReader):
         orientation = probe.orientation(current.shape)
         if orientation == "time":
             current.rows, current.input = current.shape[1], None
+        if self._rows_are_known and len(current.shape) != 1:
+            self.answer = answer_for_many(output, current.rows)
         tie = self._settle(current, probe, orientation)
         with self._lock:
             if tie or not self._probes:
@@ -96,7 +99,8 @@ class FirstPass(StateReader):
         return sure, likely or any(time_first(m) for m in module.modules())
 
     def _choose_output(self, current: Pass, probe: Probe, output: Any) -> None:
-        found = probe.head(output, current.rows)
+        rows = current.rows if self._rows_are_known else None
+        found = probe.head(output, rows)
         if found is None or (found[0] in self.states.layers and found[0] != self.output):
             self.set_output(None)
             return

@@ -28,6 +28,7 @@ from deepdrift.states.pooling import (
     unpack,
 )
 from deepdrift.states.probe import time_first
+from deepdrift.states.rows import check_rows
 
 
 class Settled(NamedTuple):
@@ -61,6 +62,7 @@ class StateReader:
         self._time_first = any(time_first(m) for m in network.modules())
         self._owners: dict[str, list[str]] = {}  # layer -> modules around it that take masks
         self._said: set[str] = set()
+        self.answer: tuple[int, ...] | None = None  # of the model, for all rows of a batch
 
     def _settled_state(self, current: Pass, key: str, output: Any) -> Tensor | None:
         """`_state` where nothing is left to decide; None if something may be."""
@@ -128,22 +130,8 @@ class StateReader:
             return
         if given == "TND" and len(state) == (*current.shape, 0, 0)[1]:
             return  # the user says that time comes first
-        if len(current.shape) == 1:
-            raise StateError(
-                f"its output of shape {shape} has {len(state)} rows for an input of shape "
-                f"{current.shape}, which has no batch axis: for one sample pass x[None], for a "
-                "data set a DataLoader"
-            )
-        if len(current.shape) == 3 and len(shape) == 3 and given == "auto":
-            hint = ", or the input has no batch axis (for a data set pass a DataLoader)"
-        else:
-            hint = ""
-        raise StateError(
-            f"its output of shape {shape} has {len(state)} rows for {rows} samples (input of shape "
-            f"{current.shape}): a row must be a sample, and these are windows, crops, tokens, "
-            f"nodes or boxes{hint}. Watch the layer around it, name the axes with layout=, or give "
-            "pooling= a function that returns (samples, D)"
-        )
+        named = given != "auto"
+        check_rows(len(state), shape, rows, current.shape, self.answer, named)
 
     def _layout(self, current: Pass, name: str, key: str, module: nn.Module, tensor: Tensor) -> str:
         shape = tuple(tensor.shape)
