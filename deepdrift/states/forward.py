@@ -73,8 +73,12 @@ class Quiet:
         self.draws: bool | None = None  # random numbers in evaluation mode; the next pass tells
 
     @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Run what is inside quietly."""
+    def __call__(self, draw_on: bool = False) -> Iterator[None]:
+        """Run what is inside quietly.
+
+        With ``draw_on`` the random generators stay where the model left them, so that the next
+        pass draws other numbers; who asks for it gives them back in the end.
+        """
         training = [module for module in self._model.modules() if module.training]
         if not training and self.draws is False:
             with torch.no_grad():
@@ -93,7 +97,7 @@ class Quiet:
             finally:
                 for module in training:
                     module.training = True
-                if before is not None:
+                if before is not None and not draw_on:
                     _restore(before)
 
 

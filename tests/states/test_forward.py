@@ -81,6 +81,33 @@ def test_the_same_shuffled_loader_gives_the_same_threshold_twice(shuffled):
     assert thresholds[0] == thresholds[1]
 
 
+class Draws(nn.Module):
+    """Adds noise of one of three generators, also in evaluation mode; keeps what it drew."""
+
+    def __init__(self, draw):
+        super().__init__()
+        self.a, self.draw, self.drawn = nn.Linear(3, 3), draw, []
+
+    def forward(self, x):
+        noise = torch.as_tensor(self.draw(), dtype=torch.float32)
+        self.drawn.append(float(noise))
+        return self.a(x) + noise
+
+
+@pytest.mark.parametrize("draw", [lambda: torch.rand(()), random.random, np.random.rand])  # noqa: NPY002
+def test_the_batches_of_one_call_draw_on(draw):
+    model = Draws(draw).eval()
+    before = everything(model)
+    monitor = DeepDriftMonitor(model, ["a"], score="distance", alpha=0.5)
+    loader = torch.rand(40, 3, generator=torch.Generator().manual_seed(1)).split(10)
+    for learn in (monitor.fit, monitor.calibrate):
+        model.drawn.clear()
+        learn(loader)
+        assert len(set(model.drawn)) == len(model.drawn) >= 4
+        assert_same(before, everything(model))
+    assert model.drawn[0] == pytest.approx(float(draw()))  # the user's own next number
+
+
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
 def test_a_pass_that_is_broken_off_leaves_no_trace(error):
     class Bad(Noisy):
