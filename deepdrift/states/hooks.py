@@ -23,11 +23,16 @@ from deepdrift.states.first_pass import FirstPass
 from deepdrift.states.forward import unwrap
 from deepdrift.states.inputs import INPUT, find_input, statistics_of
 from deepdrift.states.layers import as_names, find_layer, refuse_twins, remove_hooks
-from deepdrift.states.passes import States, ancestors
-from deepdrift.states.pooling import (
-    Layouts,
-    Pooling,
+from deepdrift.states.owners import (
+    Owner,
+    decoders_of,
+    is_padded,
+    owner_of,
+    take,
+    without_mask,
 )
+from deepdrift.states.passes import States, ancestors
+from deepdrift.states.pooling import Layouts, Pooling
 from deepdrift.states.probe import Probe, listeners
 
 
@@ -127,13 +132,16 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
     def _watch_masks(self, modules: Mapping[str, nn.Module]) -> None:
         """Listen to the masks of modules around the watched layers, and to packed sequences."""
         every = dict(parts(self._network))
-        owners: dict[str, padding.Owner | None] = {}
+        owners: dict[str, Owner | None] = {}
         for name, module in modules.items():
             around = ancestors(self._own[id(module)], every)
             for other in around:
                 if other not in owners:
-                    owners[other] = padding.owner_of(every[other])
+                    owners[other] = owner_of(every[other])
             self._owners[name] = [other for other in around if owners[other] is not None]
+        if any(owner is not None and owner.two_sided for owner in owners.values()):
+            owners |= decoders_of(every)
+        self._takes_masks |= any(o is not None and (o.own or o.decoder) for o in owners.values())
         for name, owner in owners.items():
             if owner is not None:
                 hook = _Hook(self, "_take_mask", name, owner)
@@ -240,7 +248,7 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
 
     def _may_be_padded(self, given: Tensor) -> bool:
         """Sequences of a model that takes masks; images are never padded."""
-        return given.ndim < 4 and (self._mask is not None or any(self._owners.values()))
+        return given.ndim < 4 and (self._mask is not None or self._takes_masks)
 
     def _leave(self, root: int, _: nn.Module, __: Any, output: Any) -> None:
         current = self.states.current()
@@ -264,17 +272,18 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
             getattr(current.probe, note)(name, module, *values)
 
     def _take_mask(
-        self, name: str, owner: padding.Owner, _: nn.Module, args: tuple, kwargs: dict
+        self, name: str, owner: Owner, module: nn.Module, args: tuple, kwargs: dict
     ) -> None:
         current = self.states.current()
         if current is None or _in_backward():
             return
-        place = owner.position
-        mask = args[place] if place < len(args) else kwargs.get(owner.argument)
-        if mask is None:
-            current.masks[name] = None
-        elif isinstance(mask, Tensor) and mask.ndim == 2 and not mask.is_nested:
-            current.masks[name] = padding.as_keep(mask, owner.keeps)
+        taken = current.masks[name] = take(owner, args, kwargs, inner=name != "")
+        current.decoding |= taken.decodes
+        unmasked = taken.decodes and taken.known and taken.mask is None and current.given is None
+        if unmasked and not self.states.said and not torch.compiler.is_compiling():
+            padded = is_padded(owner, module, args, kwargs)
+            if padded is not None and not current.doubts:
+                current.doubts[without_mask(name)] = padded
 
     def _take_lengths(self, _: nn.Module, inputs: tuple) -> None:
         current = self.states.current()

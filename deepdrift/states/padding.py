@@ -1,14 +1,13 @@
 """Which tokens are real: padding must not enter a state.
 
 A mask is found where the model passes it on: the nearest module around a layer whose ``forward``
-takes one and got one with a row per sample. So an encoder and a decoder each have their own.
+takes one and got one with a row per sample (`deepdrift.states.owners`).
 """
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,48 +17,23 @@ from deepdrift.errors import StateError
 
 MaskSource = str | Callable[[Any], Tensor] | None
 
-_KEEP = ("attention_mask",)  # 1 or True: a real token
-_PAD = (  # True: a padding token, or minus infinity for one
-    "src_key_padding_mask", "tgt_key_padding_mask", "key_padding_mask", "padding_mask",
-)  # fmt: skip
+_MOST = 2  # in a mask that is not to be added: it marks a token that all others attend to
 _IDS = ("input_ids", "inputs_embeds", "decoder_input_ids", "pixel_values", "input_values", "x")
 
 
-class Owner(NamedTuple):
-    """A module that takes a mask: by which argument, at which place, and what True means."""
-
-    argument: str
-    position: int
-    keeps: bool
-
-
-def owner_of(module: nn.Module) -> Owner | None:
-    """How this module takes a padding mask, if it does.
-
-    Examples
-    --------
-    >>> layer = nn.TransformerEncoderLayer(4, 2)
-    >>> owner_of(layer)
-    Owner(argument='src_key_padding_mask', position=2, keeps=False)
-    >>> owner_of(nn.Linear(2, 2)) is None
-    True
-    """
-    try:
-        names = list(inspect.signature(module.forward).parameters)
-    except (TypeError, ValueError):
-        return None
-    decoder = isinstance(module, nn.TransformerDecoder | nn.TransformerDecoderLayer)
-    for name in (*_KEEP, *_PAD):
-        if name in names and not (decoder and name.startswith("src")):
-            return Owner(name, names.index(name), name in _KEEP)
-    return None
-
-
-def as_keep(mask: Tensor, keeps: bool = True) -> Tensor:
+def as_keep(mask: Tensor, keeps: bool = True, inner: bool = False) -> Tensor:
     """Mask as booleans, True for a real token.
 
-    Numbers below zero (minus infinity, or the lowest number of the type) mean padding, whatever
-    the convention; else ``keeps`` says whether ones are real tokens or padding.
+    A mask with numbers below zero (minus infinity, or the lowest number of the type) or far above
+    one is to be added, whatever the convention: what is below zero is padding, zeros and tokens
+    that all others attend to are real. Else ``keeps`` says whether ones are real or padding.
+
+    Parameters
+    ----------
+    mask : Tensor
+    keeps : bool
+    inner : bool
+        Whether a module inside a model is given it: floating-point zeros alone are added there.
 
     Examples
     --------
@@ -67,10 +41,15 @@ def as_keep(mask: Tensor, keeps: bool = True) -> Tensor:
     [[True, True, False]]
     >>> as_keep(torch.tensor([[0.0, -float("inf")]]), keeps=False).tolist()
     [[True, False]]
+    >>> as_keep(torch.tensor([[3e38, 0.0, -3e38]])).tolist()
+    [[True, True, False]]
     """
-    if mask.is_floating_point() and bool((mask < 0).any()):
-        return mask >= 0
-    return mask != 0 if keeps else mask == 0
+    if mask.dtype is torch.bool:
+        return mask if keeps else ~mask
+    added = ((mask < 0) | (mask > _MOST)).any()  # stays on its device: nobody waits for it
+    if inner and mask.is_floating_point():
+        added = added | ~mask.any()
+    return torch.where(added, mask >= 0, mask != 0 if keeps else mask == 0)
 
 
 def given_mask(source: MaskSource, args: tuple, kwargs: Mapping[str, Any]) -> Tensor | None:
@@ -105,6 +84,24 @@ def lengths_mask(lengths: Tensor) -> Tensor:
     [[True, True], [True, False]]
     """
     return torch.arange(int(lengths.max()), device=lengths.device)[None] < lengths[:, None]
+
+
+def shrunk(module: nn.Module, keep: Tensor, length: int) -> Tensor | None:
+    """A mask of what a speech model was given, for so many of its frames, or None.
+
+    Models of transformers tell it by a method of theirs, which counts the frames of a length.
+    """
+    rule = getattr(module, "_get_feature_vector_attention_mask", None)
+    count = getattr(module, "_get_feat_extract_output_lengths", None)
+    if rule is None or count is None or keep.shape[1] <= length:
+        return None
+    try:
+        if int(count(keep.shape[1])) != length:  # a stage on the way to the frames
+            return None
+        found = rule(length, keep.long())
+    except (TypeError, ValueError, RuntimeError, IndexError):
+        return None
+    return found.bool() if tuple(found.shape) == (len(keep), length) else None
 
 
 def packed_lengths(packed: PackedSequence) -> Tensor:

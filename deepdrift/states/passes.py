@@ -7,6 +7,7 @@ a thread, and an asyncio task, reads the states of its own last pass and of no o
 from __future__ import annotations
 
 import contextvars
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from deepdrift.errors import StateError
 
 if TYPE_CHECKING:
+    from deepdrift.states.owners import Taken
     from deepdrift.states.probe import Probe
 
 _PASSES: contextvars.ContextVar[WeakKeyDictionary[_Key, Pass]] = contextvars.ContextVar("passes")
@@ -32,6 +34,7 @@ class Pass:
     """What is known of one forward pass while it runs and after it."""
 
     training = False
+    decoding = False  # a decoder has begun
     outside = False  # a submodule was called directly
     rows: int | None = None  # samples in the inputs
     shape: tuple[int, ...] = ()  # of the input that says it
@@ -49,7 +52,8 @@ class Pass:
         self.shapes: dict[str, tuple[int, ...]] = {}  # of the outputs, in a first pass
         self.layouts: dict[str, str] = {}  # how the axes of each output were read
         self.unread = 1 if previous is None else previous.unread + 1  # passes since a reading
-        self.masks: dict[str, Tensor | None] = {}  # module that takes a mask -> what it got
+        self.doubts: dict[str, Tensor] = {}  # to be said on reading, if the number is true
+        self.masks: dict[str, Taken] = {}  # module that takes a mask -> what it got
 
 
 class States(Mapping[str, Tensor]):
@@ -62,6 +66,7 @@ class States(Mapping[str, Tensor]):
     def __init__(self, layers: Sequence[str]) -> None:
         self.layers = tuple(layers)
         self._key = _Key()
+        self.said: set[str] = set()
         self._newest: Pass | None = None  # begun last by any thread, for compiled passes
 
     def current(self) -> Pass | None:
@@ -140,7 +145,17 @@ class States(Mapping[str, Tensor]):
                 "torch.compile, torch.jit or a direct .forward() call runs without them: watch "
                 "the model before its first compiled call, and call model(x)"
             )
+        if current.doubts:
+            self._say(current)
         return current
+
+    def _say(self, current: Pass) -> None:
+        """Warn of what was doubted in a pass and is true; only now need one wait for the device."""
+        for text, true in current.doubts.items():
+            if text not in self.said and bool(true):
+                self.said.add(text)
+                warnings.warn(text, UserWarning, stacklevel=4)
+        current.doubts.clear()
 
     def __getitem__(self, layer: str) -> Tensor:
         values = self.checked().values

@@ -16,6 +16,7 @@ from deepdrift.errors import StateError
 from deepdrift.states import padding
 from deepdrift.states.layers import find_layer
 from deepdrift.states.layout import Axes, axes_of, static_axes
+from deepdrift.states.owners import mask_of
 from deepdrift.states.passes import Pass
 from deepdrift.states.pooling import (
     IMAGES,
@@ -61,6 +62,7 @@ class StateReader:
         self._orientation: str | None = None  # of the model's inputs: batch or time first
         self._time_first = any(time_first(m) for m in network.modules())
         self._owners: dict[str, list[str]] = {}  # layer -> modules around it that take masks
+        self._takes_masks = False  # whether the model can be told of padding
         self._said: set[str] = set()
         self.answer: tuple[int, ...] | None = None  # of the model, for all rows of a batch
 
@@ -182,12 +184,9 @@ class StateReader:
             return None
         n = tensor.shape[layout.index("N")]
         length = tensor.shape[layout.index("L" if "L" in layout else "T")]
-        keep = current.given
+        keep, owner = current.given, None
         if keep is None:
-            for owner in self._owners[name]:
-                if owner in current.masks:
-                    keep = current.masks[owner]
-                    break
+            keep, owner = mask_of(self._owners[name], current.masks, current.decoding)
         if keep is None and current.lengths is not None:
             found = padding.lengths_mask(current.lengths)
             if found.shape == (n, length):
@@ -196,6 +195,9 @@ class StateReader:
             return None
         if len(keep) == n and keep.shape[1] > length == (*current.shape, 0, 0)[1]:
             keep = keep[:, -length:]  # what came before lies in the model's cache
+        if owner is not None and keep.shape[1] > length:
+            fewer = padding.shrunk(self._network.get_submodule(owner), keep, length)
+            keep = keep if fewer is None else fewer
         if keep.shape == (n, length):
             if keep.device.type == "cpu" and not torch.compiler.is_compiling():
                 self._say_if_empty(keep)
