@@ -24,9 +24,10 @@ _IDS = ("input_ids", "inputs_embeds", "decoder_input_ids", "pixel_values", "inpu
 def as_keep(mask: Tensor, keeps: bool = True, inner: bool = False) -> Tensor:
     """Mask as booleans, True for a real token.
 
-    A mask with numbers below zero (minus infinity, or the lowest number of the type) or far above
-    one is to be added, whatever the convention: what is below zero is padding, zeros and tokens
-    that all others attend to are real. Else ``keeps`` says whether ones are real or padding.
+    A mask with numbers below zero (minus infinity, or the lowest number of the type), or with
+    floating-point numbers far above one, is to be added, whatever the convention: what is below
+    zero is padding, zeros and tokens that all others attend to are real. Else ``keeps`` says
+    whether ones, or the numbers of documents packed into a row, are real or padding.
 
     Parameters
     ----------
@@ -43,12 +44,16 @@ def as_keep(mask: Tensor, keeps: bool = True, inner: bool = False) -> Tensor:
     [[True, False]]
     >>> as_keep(torch.tensor([[3e38, 0.0, -3e38]])).tolist()
     [[True, True, False]]
+    >>> as_keep(torch.tensor([[1, 2, 3, 0]])).tolist()
+    [[True, True, True, False]]
     """
     if mask.dtype is torch.bool:
         return mask if keeps else ~mask
-    added = ((mask < 0) | (mask > _MOST)).any()  # stays on its device: nobody waits for it
-    if inner and mask.is_floating_point():
-        added = added | ~mask.any()
+    added = (mask < 0).any()  # stays on its device: nobody waits for it
+    if mask.is_floating_point():  # whole numbers may count the documents of a row
+        added = added | (mask > _MOST).any()
+        if inner:
+            added = added | ~mask.any()
     return torch.where(added, mask >= 0, mask != 0 if keeps else mask == 0)
 
 
