@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
-from deepdrift.lab.bench.exercise import Check, Exercise, near, says
+import re
+from typing import Any
+
+from deepdrift.lab.bench.exercise import Check, Exercise, Test, near, says
+
+
+def _two(first: float, second: float) -> Test:
+    """Test for two percentages in their order, or the shares that they are; also in a sentence."""
+
+    def test(answer: Any) -> bool | str:
+        parts = re.findall(r"\d+(?:\.\d+)?", answer) if isinstance(answer, str) else answer
+        a, b = (float(part) for part in parts)
+        if abs(a - first) < 0.05 and abs(b - second) < 0.05:
+            return True
+        shares = abs(100 * a - first) < 0.05 and abs(100 * b - second) < 0.05
+        return "as shares; in percent they are a hundred times that" if shares else False
+
+    return test
+
 
 EXERCISES = {
     "ex_11_1": Exercise(
@@ -47,14 +65,22 @@ EXERCISES = {
         strong_hint="184 - 180 = 4, and 5 are needed.",
     ),
     "ex_11_4": Exercise(
-        question="A second key lowers benign alarms from 60 % to 22 % and caught failures from "
-        "100 % to 75 %. The bar was: at most half of the one, at most ten points of the other. "
-        "Is it met: yes or no?",
-        test=says("no", "not met", "it is not met", "no it is not"),
-        right="the first half is (22 % is less than 30 %), the second is not: 25 points are lost.",
-        hint="there are two conditions; look at both.",
-        special_hints=((says("yes", "met"), "how many points of the caught failures are lost?"),),
-        strong_hint="100 - 75 = 25, and ten were allowed.",
+        question="One key rings in 48 % of the survived episodes and catches 92 % of the failures. "
+        "Which two numbers must two keys reach to meet the bar: benign alarms at most, failures "
+        "caught at least, in percent?",
+        test=_two(24, 82),
+        right="half of 48 is 24, and ten points below 92 is 82. Both must hold: the cart misses "
+        "the second, the lander the first.",
+        hint="at most half of the benign alarms, at most ten points of the caught failures lost; "
+        "give the two as (a, b).",
+        special_hints=(
+            (_two(82, 24), "right, the other way round: first the alarms, then the failures."),
+            (_two(24, 82.8), "ten points, not ten percent of 92."),
+            (_two(38, 82), "of the benign alarms half must go, not ten points."),
+            (_two(24, 46), "half is for the benign alarms; of the failures ten points."),
+            (_two(48, 92), "those are the shares of one key; what may two keys have?"),
+        ),
+        strong_hint="48 / 2 and 92 - 10.",
     ),
 }
 

@@ -125,6 +125,9 @@ class Scrubber(Explorer):
         scene.set(xticks=[], yticks=[], title=f"step {now}")
         for spine in scene.spines.values():
             spine.set_visible(False)
+        longest = max(len(t) for t in self._episodes.values() if t.plant == trace.plant)
+        for ax in (margin, score):  # an axis that tells nothing about this episode's end
+            ax.set_xlim(0, longest)
         seen = slice(None) if stop else slice(now + 1)
         margin.plot(np.maximum(trace.margin, -0.25)[seen], color=GREEN, linewidth=1.5)
         margin.plot(now, max(trace.margin[now], -0.25), "o", color=GREEN)
@@ -141,9 +144,6 @@ class Scrubber(Explorer):
             figures.log_axis(score)
             score.text(0.5, 0.5, "after your stop", transform=score.transAxes, ha="center",
                        color=GREY)  # fmt: skip
-        longest = max(len(t) for t in self._episodes.values() if t.plant == trace.plant)
-        for ax in (margin, score):  # an axis that tells nothing about this episode's end
-            ax.set_xlim(0, longest)
 
 
 def _truth(trace: Trace) -> str:
@@ -292,6 +292,7 @@ class AlarmExplorer(Explorer):
         top, bottom = np.log10(values["line"]), np.log10(values["line"] * values["low"])
         left.axhline(top, color=INK, linestyle=figures.DASHES, linewidth=1.2)
         left.axhline(bottom, color=INK, linestyle=(0, (1, 2)), linewidth=1)
+        left.set(xlim=(0, len(trace) + 1), xlabel="observation", title=f"episode {episode}")
         first = run.onsets(State.ALERT)
         figures.draw_moments(
             left,
@@ -299,7 +300,6 @@ class AlarmExplorer(Explorer):
              "lost": (trace.lost + 1 if trace.lost >= 0 else -1, INK)},
         )  # fmt: skip
         figures.log_axis(left)
-        left.set(xlim=(0, len(trace) + 1), xlabel="observation", title=f"episode {episode}")
         figures.draw_two_outcomes(right, {"with the fault": faulty, "clean": clean})
         right.set_title("outcomes")
 

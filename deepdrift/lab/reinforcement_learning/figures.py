@@ -69,14 +69,21 @@ def draw_score(
 def draw_moments(ax: Axes, moments: Mapping[str, tuple[int, str]], y: float = 0.98) -> None:
     """Vertical lines with a word each: name -> (step, colour); steps below 0 are left out.
 
-    Words of lines that stand close are written below each other.
+    A word stands to the right of its line, or to the left where the next line or the panel's edge
+    is too near; so set the limits before. Words of later lines are written lower.
     """
     shown = sorted((step, name, tint) for name, (step, tint) in moments.items() if step >= 0)
+    start, end = ax.get_xlim()
+    edges = [start, *(step for step, _, _ in shown), end]
+    pixels = ax.get_window_extent().width / (end - start)  # of one step
     for k, (step, name, tint) in enumerate(shown):
         ax.axvline(step, color=tint, linewidth=1.4, linestyle=(0, (2, 2)))
         text = ax.annotate(name, (step, y - 0.11 * k), xycoords=("data", "axes fraction"),
                            xytext=(3, 0), textcoords="offset points", va="top", color=ink(tint),
                            fontsize=9, annotation_clip=False)  # fmt: skip
+        needs = (text.get_window_extent().width + 7 / 72 * ax.figure.dpi) / pixels
+        if edges[k + 2] - step < needs <= step - edges[k]:
+            text.set(ha="right", x=-3)
         figures.halo(text)
 
 
@@ -101,6 +108,8 @@ def episodes(traces: Sequence[Trace], signal: str, threshold: float, title: str)
             draw_poses(poses, trace.plant, trace.states, steps, tints)
             what = f"{trace.fault}, severity {trace.severity}" if trace.fault else "healthy"
             poses.set_title(what, fontsize=11)
+            for ax in (score, margin):
+                ax.set_xlim(0, min(map(len, traces)) + 30)
             alarm = draw_score(score, trace, signal, threshold)
             moments = {"fault": (trace.onset if trace.fault else -1, GREY),
                        "alarm": (alarm, PURPLE),
@@ -111,8 +120,6 @@ def episodes(traces: Sequence[Trace], signal: str, threshold: float, title: str)
             margin.plot(each, np.maximum(room, -0.25)[each], color=GREEN, linewidth=1.5)
             draw_moments(margin, {k: (v, c) for k, (v, c) in moments.items() if k == "lost"})
             margin.set(ylim=(-0.3, 1.05), xlabel="step")
-            for ax in (score, margin):
-                ax.set_xlim(0, min(map(len, traces)) + 30)
         grid[1][0].set_ylabel("score / line")
         grid[2][0].set_ylabel("true margin")
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
@@ -123,12 +130,12 @@ def race(trace: Trace, thresholds: Mapping[str, float], title: str) -> None:
     with figures.figure() as fig:
         axes = fig.subplots(1, len(thresholds), sharey=True, squeeze=False)[0]
         for ax, (signal, threshold) in zip(axes, thresholds.items(), strict=True):
+            ax.set_xlim(trace.onset - 40, min(len(trace), trace.onset + 80) + 2)
             alarm = draw_score(ax, trace, signal, threshold)
             end = (trace.lost + 1, VERMILLION)
             draw_moments(ax, {"fault": (trace.onset, GREY), "alarm": (alarm, PURPLE), "lost": end})
             ax.set_xlabel("observation")
             ax.set_title(signal, fontsize=11)
-            ax.set_xlim(trace.onset - 40, min(len(trace), trace.onset + 80) + 2)
         axes[0].set_ylabel("score / line")
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
 
@@ -249,5 +256,5 @@ def phases(
         ax.yaxis.set_major_locator(figures.matplotlib.ticker.MultipleLocator(1))
         ax.yaxis.set_major_formatter(lambda y, _: f"{10**y:g}")
         ax.set(xlim=(0, end), xlabel="observation", ylabel="hidden innovation", title=title)
-        for x, words, tint in ((0.3, "clean", GREY), (0.75, "with the fault", VERMILLION)):
-            ax.text(x, 0.72, words, color=ink(tint), transform=ax.transAxes, **BOLD)
+        for x, words, tint in ((0.36, "clean", GREY), (0.67, "with the fault", VERMILLION)):
+            ax.text(x, 0.72, words, ha="right", color=ink(tint), transform=ax.transAxes, **BOLD)

@@ -49,12 +49,29 @@ def test_too_late_is_what_the_table_says():
     assert "began before the alarm" in reply(3, "false alarm")
 
 
-def test_the_bar_is_missed_with_the_recorded_numbers():
-    """The question's four numbers are the cart's."""
-    record = load_records()["cartpole"]
-    one, two = record.all_outcomes(), record.all_outcomes("two keys")
-    shares = [one.benign_alarms, two.benign_alarms, one.caught, two.caught]
-    assert [round(100 * float(e)) for e in shares] == [60, 22, 100, 75]
-    assert reply(4, "no").startswith("Right: ") and reply(4, "No.").startswith("Right: ")
-    assert "how many points" in reply(4, "yes")
-    assert reply(4, "perhaps").startswith("Not yet: there are two conditions")
+@pytest.mark.parametrize(
+    "answer",
+    [(24, 82), [24.0, 82.0], torch.tensor([24, 82]), np.array([[24, 82]]), (0.24, 0.82),
+     ("24 %", "82 %"), "24 % and 82 %", "at most 24, at least 82"],
+)  # fmt: skip
+def test_the_bar_of_another_agent(answer):
+    assert reply(4, answer).startswith("Right")
+
+
+def test_the_bar_by_well_known_mistakes():
+    assert "the other way round" in reply(4, (82, 24))
+    assert "not ten percent" in reply(4, (24, 0.9 * 92))
+    assert "not ten points" in reply(4, (48 - 10, 82))
+    assert "of the failures ten points" in reply(4, (24, 46))
+    assert "the shares of one key" in reply(4, (48, 92))
+    for other in ((20, 80), 24, "yes", (24, 82, 1), float("nan")):
+        assert reply(4, other).startswith("Not yet: at most half of the benign alarms")
+
+
+def test_each_plant_misses_another_half_of_the_bar():
+    met = {}
+    for name, record in load_records().items():
+        one, two = record.all_outcomes(), record.all_outcomes("two keys")
+        fewer = 2 * two.benign_alarms.value <= one.benign_alarms.value
+        met[name] = fewer, two.caught.value >= one.caught.value - 0.1
+    assert met == {"cartpole": (True, False), "lunarlander": (False, True)}

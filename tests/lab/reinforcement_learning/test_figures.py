@@ -60,6 +60,24 @@ def test_moments_that_did_not_happen_are_left_out(ax):
     assert heights[0] > heights[1]
 
 
+@pytest.mark.parametrize(
+    ("steps", "sides"),
+    [
+        ((80, 130, 180), ("left", "left", "left")),  # every word has room to its right
+        ((100, 150, 160), ("left", "right", "left")),  # the loss is too near to the alarm
+        ((100, 150, 198), ("left", "left", "right")),  # the edge is too near to the loss
+        ((100, 105, 110), ("right", "left", "left")),  # the alarm has no room on either side
+    ],
+)
+def test_a_word_avoids_the_line_beside_it(ax, steps, sides):
+    ax.set_xlim(0, 200)  # 496 pixels; a word with its margins takes less than 50 of them, 20 steps
+    names = dict(zip(("fault", "alarm", "lost"), steps, strict=True))
+    figures.draw_moments(ax, {name: (step, INK) for name, step in names.items()})
+    assert tuple(t.get_ha() for t in ax.texts) == sides
+    for text, step in zip(ax.texts, steps, strict=True):
+        assert text.xyann[0] == (3 if text.get_ha() == "left" else -3) and text.xy[0] == step
+
+
 def test_episodes_stand_beside_each_other_with_their_margin():
     healthy = trace(QUIET, fault="")
     broken = trace(LOUD, lost=9)
