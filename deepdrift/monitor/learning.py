@@ -21,6 +21,7 @@ from deepdrift.monitor.scorer import StateScorer
 from deepdrift.monitor.shards import all_or_none, from_all_ranks, merge_named, world
 from deepdrift.scores.distance import check_labels
 from deepdrift.scores.moments import finite_samples
+from deepdrift.states.alone import FirstBatch
 from deepdrift.states.batches import split_batch
 from deepdrift.states.forward import quiet, run
 from deepdrift.states.hooks import never_ran
@@ -158,6 +159,7 @@ class Learning:
         ``seen`` is shown the inputs and the logits.
         """
         count, widths = 0, {}
+        look = FirstBatch(self._recorder, self._network, self._quiet, self._forward)
         with quiet(self._network):
             for batch in islice([loader] if isinstance(loader, Tensor) else loader, max_batches):
                 split = split_batch(
@@ -167,6 +169,10 @@ class Learning:
                 with self._quiet(draw_on=True):  # or all batches would be given the same noise
                     run(self._network, split, self._forward, self._sample_shape)
                 self._sample_shape = split.sample_shape or self._sample_shape
+                if not (self._looked or look.done):
+                    for sentence in look(split):
+                        warnings.warn(sentence, UserWarning, stacklevel=3)
+                    self._looked = look.done
                 if count == 0:
                     self._settle()
                 recorded = self._recorder.with_input()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from torch import nn
@@ -32,6 +34,27 @@ class FirstPass(StateReader):
     def set_output(self, name: str | None) -> None:
         """Watch this layer as the one that makes the output, instead of the one before."""
         raise NotImplementedError
+
+    @property
+    def learning(self) -> bool:
+        """Whether the next pass is a first pass still."""
+        return bool(self._probes)
+
+    def sample_axis(self, n: int) -> int:
+        """Axis of the model's inputs on which n samples stand, after a pass."""
+        current = self.states.current()
+        shape = () if current is None else current.shape
+        return 1 if self._orientation == "time" and shape[1:2] == (n,) else 0
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Passes inside leave neither states nor anything said."""
+        said = set(self._said)
+        try:
+            with self.states.aside():
+                yield
+        finally:
+            self._said = said
 
     def _learn(self, current: Pass, output: Any) -> None:
         """Settle axes, towers and the output layer; then the probe has done its work."""

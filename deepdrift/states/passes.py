@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextvars
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -106,6 +107,16 @@ class States(Mapping[str, Tensor]):
         """Drop what was recorded, so that the next pass has no predecessor."""
         self._newest = None
         self._put(None)
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Passes inside are forgotten; the last one before is the last one again."""
+        current, newest = self.current(), self._newest
+        try:
+            yield
+        finally:
+            self._newest = newest
+            self._put(current, replaces=True)
 
     def check(self) -> States:
         """Return self, or raise what went wrong during the last forward pass.

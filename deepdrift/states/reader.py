@@ -132,6 +132,8 @@ class StateReader:
             return
         if given == "TND" and len(state) == (*current.shape, 0, 0)[1]:
             return  # the user says that time comes first
+        if given == "NTD" and current.shape[:1] == (len(state),):
+            return  # or samples, in a model that takes them for time
         named = given != "auto"
         check_rows(len(state), shape, rows, current.shape, self.answer, named)
 

@@ -9,6 +9,11 @@ from torch import Tensor
 
 from deepdrift.errors import StateError
 
+
+class NoSamples(StateError):
+    """Rows of a state that are no samples."""
+
+
 REMEDY = (
     "Name layers around or behind it with layers= (layer_names= of a monitor), the axes with "
     "layout=, or give pooling= a function that returns (samples, D). If a batch holds another "
@@ -49,13 +54,13 @@ def check_rows(
     >>> check_rows(4, (4, 8), 4, (4, 3))
     >>> check_rows(1, (1, 9, 8), 4, (4, 3))
     Traceback (most recent call last):
-    deepdrift.errors.StateError: its output of shape (1, 9, 8) has 1 row for 4 samples ...
+    deepdrift.states.rows.NoSamples: its output of shape (1, 9, 8) has 1 row for 4 samples ...
     """
     if state_rows == rows:
         return
     has = f"its output of shape {shape} has {state_rows} row{'s' * (state_rows != 1)} for"
     if len(inputs) == 1:
-        raise StateError(
+        raise NoSamples(
             f"{has} an input of shape {inputs}, which has no batch axis: for one sample pass "
             "x[None], for a data set a DataLoader"
         )
@@ -70,7 +75,7 @@ def check_rows(
         what = "and these are windows, crops, tokens, nodes or boxes"
     if len(inputs) == 3 and len(shape) == 3 and not named:
         what += ", or the input has no batch axis (for a data set pass a DataLoader)"
-    raise StateError(
+    raise NoSamples(
         f"{has} {rows} samples (input of shape {inputs}): a row must be a sample, {what}. {REMEDY}"
     )
 

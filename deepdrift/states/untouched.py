@@ -1,0 +1,104 @@
+"""Passes that only try something: what a model keeps between calls is given back afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+_OWN = frozenset(vars(nn.Module()))  # what every module has: parameters, hooks, mode
+_HELD = (list, dict, set)
+_SMALL = 2**16  # numbers
+
+
+class Untouched:
+    """Buffers and plain attributes of a network, given back after passes that are to leave none.
+
+    Large tensors are copied only if the network wrote to them since this object was made: in
+    evaluation mode few are (queues, caches).
+
+    Parameters
+    ----------
+    network : nn.Module
+
+    Examples
+    --------
+    >>> class Counts(nn.Module):
+    ...     calls = 0
+    ...     def forward(self, x):
+    ...         self.calls += 1
+    ...         return x
+    >>> net = Counts()
+    >>> untouched, _ = Untouched(net), net(torch.zeros(1))
+    >>> with untouched():
+    ...     _ = net(torch.zeros(1))
+    >>> net.calls
+    1
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network
+        self._versions = {id(t): (t, _version(t)) for t in self._tensors()}
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Try something inside."""
+        places = [(where, dict(where)) for where in self._places()]
+        held = [
+            (value, value.copy())
+            for _, before in places
+            for name, value in before.items()
+            if name not in _OWN and type(value) in _HELD
+        ]
+        written = [(t, t.detach().clone()) for t in self._written()]
+        try:
+            yield
+        finally:
+            for where, before in places:
+                for name in [k for k in where if k not in before]:
+                    del where[name]
+                for name, value in before.items():
+                    if where.get(name) is not value or name not in where:
+                        where[name] = value
+            for value, before in held:
+                _refill(value, before)
+            with torch.no_grad():
+                for tensor, before in written:
+                    tensor.copy_(before)
+
+    def _places(self) -> Iterator[dict[str, Any]]:
+        """Where modules keep things: attributes of their own, and buffers."""
+        for module in self._network.modules():
+            yield from (x for x in (vars(module), module._buffers) if isinstance(x, dict))
+
+    def _tensors(self) -> Iterator[Tensor]:
+        for where in self._places():
+            yield from (value for value in where.values() if isinstance(value, Tensor))
+
+    def _written(self) -> list[Tensor]:
+        """Tensors that are new, or were written to, since the beginning; and all small ones.
+
+        Batch normalisation writes to its statistics and leaves their version as it is.
+        """
+        found = {}
+        for tensor in self._tensors():
+            known, version = self._versions.get(id(tensor), (None, 0))
+            if tensor.numel() <= _SMALL or known is not tensor or version != _version(tensor):
+                found[id(tensor)] = tensor
+        return list(found.values())
+
+
+def _version(tensor: Tensor) -> int:
+    return 0 if tensor.is_inference() else tensor._version
+
+
+def _refill(value: Any, before: Any) -> None:
+    """Make a list, dict or set hold what it held."""
+    if isinstance(value, list):
+        value[:] = before
+    else:
+        value.clear()
+        value.update(before)
