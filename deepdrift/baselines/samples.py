@@ -15,8 +15,9 @@ from deepdrift.errors import CalibrationError, DeepDriftError, StateError
 from deepdrift.states.batches import Batch, Forward, split_batch
 from deepdrift.states.forward import quiet, run
 from deepdrift.states.hooks import record
+from deepdrift.states.outputs import find_tensor
 from deepdrift.states.padding import MaskSource
-from deepdrift.states.pooling import Layouts, find_tensor
+from deepdrift.states.pooling import Layouts
 
 _BATCH = 256  # images per forward pass
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from deepdrift.diffusion.inputs import DiffusionError
 from deepdrift.states.layers import as_names, find_layer
 from deepdrift.states.leaves import listening
-from deepdrift.states.pooling import find_tensor
+from deepdrift.states.outputs import find_tensor
 
 NAMES = ("mid", "middle", "bottleneck")
 

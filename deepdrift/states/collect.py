@@ -14,8 +14,9 @@ from deepdrift.errors import StateError
 from deepdrift.states.batches import Forward, Labels, split_batch
 from deepdrift.states.forward import quiet, run, unwrap
 from deepdrift.states.hooks import Recorder, never_ran
+from deepdrift.states.outputs import find_tensor
 from deepdrift.states.padding import MaskSource
-from deepdrift.states.pooling import Layouts, Pooling, find_tensor
+from deepdrift.states.pooling import Layouts, Pooling
 from deepdrift.states.rows import say_answer
 
 

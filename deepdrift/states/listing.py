@@ -11,7 +11,7 @@ from deepdrift.states.blocks import parts
 from deepdrift.states.forward import Forward, run_quietly, unwrap
 from deepdrift.states.hooks import Recorder
 from deepdrift.states.layers import LayerInfo, remove_hooks
-from deepdrift.states.pooling import find_tensor, unpack
+from deepdrift.states.outputs import find_tensor, unpack
 
 
 def list_layers(

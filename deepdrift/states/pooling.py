@@ -10,15 +10,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from deepdrift.errors import LayerNotFoundError, StateError
 from deepdrift.states.layout import LAYOUTS
-from deepdrift.states.padding import lengths_mask
 
 Pooling = str | Callable[[Tensor], Tensor]
 Layouts = str | Mapping[str, str]
@@ -30,84 +27,6 @@ _POSITIONS = {  # the axes to average over; what remains is (N, channel)
 }  # fmt: skip
 IMAGES = {name: axes for name, axes in _POSITIONS.items() if len(name) > 3}  # no tokens, no masks
 _DEFAULT_LAYOUT = {2: "ND", 3: "NTD", 4: "NCHW", 5: "NCDHW"}
-
-
-def find_tensor(output: Any) -> Tensor:
-    """The hidden state in what a layer returned.
-
-    A tensor is itself; of a tuple or list the first tensor counts (``LSTM``, attention); of a
-    mapping or ModelOutput ``last_hidden_state``, else ``logits``, else the first tensor.
-
-    Raises
-    ------
-    StateError
-        If there is none, or if it does not hold floating-point numbers.
-
-    Examples
-    --------
-    >>> find_tensor((torch.zeros(2, 3), None)).shape
-    torch.Size([2, 3])
-    """
-    found = _first_tensor(output)
-    if found is None:
-        raise StateError(
-            f"the layer returned {type(output).__name__} without a tensor; choose another layer"
-        )
-    if found.is_quantized:
-        return found.dequantize()
-    if not found.is_floating_point():
-        raise StateError(
-            f"the layer returned numbers of type {found.dtype}; expected floating point: choose "
-            "a layer behind the embedding"
-        )
-    return found
-
-
-def _first_tensor(output: Any) -> Tensor | None:
-    if isinstance(output, Tensor):
-        return output
-    if isinstance(output, PackedSequence):
-        raise StateError(
-            "the layer returned a PackedSequence, whose rows are tokens and not samples; watch a "
-            "layer behind pad_packed_sequence"
-        )
-    if isinstance(output, Mapping):
-        named = [output[k] for k in ("last_hidden_state", "logits") if k in output]
-        candidates = named + [v for k, v in output.items() if k != "loss"]
-    elif isinstance(output, tuple | list):
-        candidates = list(output)
-    else:
-        named = [getattr(output, k, None) for k in ("last_hidden_state", "logits", "sample")]
-        candidates = [c for c in named if c is not None]
-    for candidate in candidates:
-        found = _first_tensor(candidate)
-        if found is not None:
-            return found
-    return None
-
-
-def unpack(output: Any) -> tuple[Any, Tensor | None]:
-    """What a layer returned, packed and nested sequences padded, and which tokens are real.
-
-    Examples
-    --------
-    >>> from torch.nn.utils.rnn import pack_sequence
-    >>> packed = pack_sequence([torch.ones(2, 3), torch.ones(1, 3)])
-    >>> padded, keep = unpack((packed, None))
-    >>> padded.shape, keep.tolist()
-    (torch.Size([2, 2, 3]), [[True, True], [True, False]])
-    """
-    first = output[0] if isinstance(output, tuple) and output else output
-    if isinstance(output, PackedSequence):
-        first = output
-    if isinstance(first, PackedSequence):
-        padded, lengths = pad_packed_sequence(first, batch_first=True)
-        return padded, lengths_mask(lengths).to(padded.device)
-    if isinstance(first, Tensor) and first.is_nested:
-        parts = first.unbind()
-        lengths = torch.tensor([len(part) for part in parts], device=first.device)
-        return torch.nested.to_padded_tensor(first, 0.0), lengths_mask(lengths)
-    return output, None
 
 
 def pool(

@@ -15,7 +15,7 @@ from torch.nn.utils.rnn import PackedSequence
 from deepdrift.errors import StateError
 from deepdrift.states.blocks import is_leaf, parts
 from deepdrift.states.layout import TIME_FIRST, Leaf, leaf
-from deepdrift.states.pooling import find_tensor
+from deepdrift.states.outputs import find_tensor
 
 _MOST_OUTPUTS = 2048  # beyond that it is a vocabulary, and a covariance of it no small thing
 _HEADS_KEPT = 8  # the last linear layers that ran; the output comes from one of them

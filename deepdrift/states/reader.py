@@ -16,6 +16,7 @@ from deepdrift.errors import StateError
 from deepdrift.states import padding
 from deepdrift.states.layers import find_layer
 from deepdrift.states.layout import Axes, axes_of, static_axes
+from deepdrift.states.outputs import find_tensor, unpack
 from deepdrift.states.owners import mask_of
 from deepdrift.states.passes import Pass
 from deepdrift.states.pooling import (
@@ -24,9 +25,7 @@ from deepdrift.states.pooling import (
     Pooling,
     check_layouts,
     check_method,
-    find_tensor,
     pool,
-    unpack,
 )
 from deepdrift.states.probe import time_first
 from deepdrift.states.rows import check_rows

@@ -4,11 +4,10 @@ import pytest
 import torch
 import zoo
 from torch import nn
-from torch.nn.utils.rnn import pack_sequence
 
 from deepdrift import LayerNotFoundError, StateError, list_layers, record
 from deepdrift.states.layout import static_axes
-from deepdrift.states.pooling import check_layouts, check_method, find_tensor, pool
+from deepdrift.states.pooling import check_layouts, check_method, pool
 
 COUNT = torch.arange(24.0)  # 0 .. 23, reshaped below
 
@@ -140,27 +139,6 @@ def test_a_given_layout_beats_the_guess():
     with record(model, ["0", "1"], layout="TND") as states:
         model(torch.zeros(5, 3, 4))
     assert states["0"].shape == (3, 4)
-
-
-def test_tensor_inside_an_output():
-    a, b = torch.tensor([[1.0]]), torch.tensor([[2.0]])
-    assert find_tensor((None, (a, b))) is a
-    assert find_tensor(zoo.ModelOutput(logits=a, last_hidden_state=b)) is b
-    assert find_tensor({"other": b, "logits": a}) is a
-
-
-@pytest.mark.parametrize(
-    ("output", "words"),
-    [
-        (None, "NoneType without a tensor"),
-        ({}, "dict without a tensor"),
-        (torch.zeros(2, 3, dtype=torch.long), "int64; expected floating point"),
-        ((pack_sequence([torch.zeros(2, 3)]), None), "pad_packed_sequence"),
-    ],
-)
-def test_outputs_without_a_state_are_refused(output, words):
-    with pytest.raises(StateError, match=words):
-        find_tensor(output)
 
 
 def test_six_axes_need_a_function_and_a_function_gets_them():
