@@ -12,7 +12,7 @@ from torch.utils.hooks import RemovableHandle
 
 from deepdrift.errors import StateError
 from deepdrift.states.layers import find_layer, remove_hooks
-from deepdrift.states.passes import Pass, States
+from deepdrift.states.passes import NotCalledError, Pass, States
 from deepdrift.states.probe import Probe, time_first
 from deepdrift.states.reader import StateReader
 from deepdrift.states.rows import answer_for_many
@@ -59,8 +59,16 @@ class FirstPass(StateReader):
     def _learn(self, current: Pass, output: Any) -> None:
         """Settle axes, towers and the output layer; then the probe has done its work."""
         probe, current.probe = current.probe, None
-        if output is None or not (current.values or current.errors) or probe is None:
+        if output is None or probe is None:
             return  # the pass broke off
+        recorded = bool(current.values or current.errors)
+        ran = {key.split("#")[0] for key in (*current.values, *current.errors)}
+        for name in self.states.layers:
+            parts = [] if name in ran else probe.around_parts(self._own_name(name))
+            if parts:
+                self.states.not_called[name] = current.errors[name] = NotCalledError(parts)
+        if not recorded:
+            return
         orientation = probe.orientation(current.shape)
         if orientation == "time":
             current.rows, current.input = current.shape[1], None

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.hooks import RemovableHandle
 
-from deepdrift.errors import LayerNotFoundError
+from deepdrift.errors import LayerNotFoundError, StateError
 from deepdrift.states import padding
 from deepdrift.states.blocks import auto_layers, parts
 from deepdrift.states.first_pass import FirstPass
@@ -178,6 +178,8 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
             As `States.check`.
         """
         current = self.states.checked()
+        for name, error in current.errors.items():
+            raise StateError(f"layer {name!r}: {error}") from error
         states, given = dict(current.values), current.input
         if given is not None and current.lengths is None:
             first = next(iter(states.values()))
@@ -324,8 +326,9 @@ def never_ran(layers: Sequence[str] | str, recorded: Mapping[str, Tensor]) -> No
     missing = [name for name in names if name not in ran]
     if missing:
         raise LayerNotFoundError(
-            f"layers: {', '.join(map(repr, missing))} did not run in the forward pass; leave them "
-            f"out, or see list_layers(model, example). These ran: {', '.join(recorded)}"
+            f"layers: {', '.join(map(repr, missing))} did not run in the forward pass (or the "
+            "model runs them by .forward() or by their weights, where hooks do not run); leave "
+            f"them out, or see list_layers(model, example). These ran: {', '.join(recorded)}"
         )
 
 

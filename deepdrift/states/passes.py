@@ -25,6 +25,18 @@ if TYPE_CHECKING:
 _PASSES: contextvars.ContextVar[WeakKeyDictionary[_Key, Pass]] = contextvars.ContextVar("passes")
 
 
+class NotCalledError(StateError):
+    """A module that hooks did not see, though parts of it ran; others can still be read."""
+
+    def __init__(self, parts: Sequence[str]) -> None:
+        some = ", ".join(map(repr, parts[:3])) + (", ..." if len(parts) > 3 else "")
+        super().__init__(
+            f"its parts ran ({some}), and it was not called itself: the model calls its "
+            ".forward(), another of its methods or its parts directly, and hooks do not run there. "
+            "In the model write block(x) instead of block.forward(x), or watch its parts"
+        )
+
+
 class _Key:
     """Stands for one `States` in the context variable and lets go of it."""
 
@@ -68,6 +80,7 @@ class States(Mapping[str, Tensor]):
         self.layers = tuple(layers)
         self._key = _Key()
         self.said: set[str] = set()
+        self.not_called: dict[str, NotCalledError] = {}  # in the first pass
         self._newest: Pass | None = None  # begun last by any thread, for compiled passes
 
     def current(self) -> Pass | None:
@@ -138,8 +151,11 @@ class States(Mapping[str, Tensor]):
             If a layer's output could not be pooled, or no watched layer ran.
         """
         current = self.current()
-        if current is not None and current.errors:
-            layer, error = next(iter(current.errors.items()))
+        errors = {} if current is None else current.errors
+        if current is not None and current.values:
+            errors = {k: e for k, e in errors.items() if not isinstance(e, NotCalledError)}
+        if errors:
+            layer, error = next(iter(errors.items()))
             raise StateError(f"layer {layer!r}: {error}" if layer else str(error)) from error
         if current is None or not current.values:
             if current is not None:
@@ -172,6 +188,8 @@ class States(Mapping[str, Tensor]):
         values = self.checked().values
         if layer in values:
             return values[layer]
+        if layer in self.not_called:
+            raise StateError(f"layer {layer!r}: {self.not_called[layer]}")
         if layer in self.layers:
             raise StateError(
                 f"layer {layer!r} did not run in the last forward pass; these did: "

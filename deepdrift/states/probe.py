@@ -54,6 +54,7 @@ class Probe:
 
     def __init__(self, inputs: Sequence[Any]) -> None:
         self.leaves: list[Leaf] = []
+        self.named: dict[str, None] = {}  # the leaves by name
         self.began: dict[str, int] = {}
         self.enters: dict[str, bool] = {}
         self.given: dict[str, Tensor | None] = {}  # first tensor that a module was given
@@ -112,6 +113,7 @@ class Probe:
 
     def ran(self, name: str, module: nn.Module, _: Any, output: Any) -> None:
         """Note a layer with weights that has finished."""
+        self.named[name] = None
         try:
             tensor = find_tensor(output)
         except StateError:
@@ -125,6 +127,19 @@ class Probe:
     def inside(self, name: str) -> list[Leaf]:
         """Leaves that ran since a module began."""
         return self.leaves[self.began.get(name, len(self.leaves)) :]
+
+    def around_parts(self, name: str) -> list[str]:
+        """Parts that ran of a module that was not called itself, or none.
+
+        Examples
+        --------
+        >>> block = nn.Sequential(nn.Linear(2, 2))
+        >>> probe = Probe([])
+        >>> probe.ran("block.0", block[0], None, block.forward(torch.zeros(1, 2)))
+        >>> probe.around_parts("block"), probe.around_parts("other")
+        (['block.0'], [])
+        """
+        return [] if name in self.began else [k for k in self.named if k.startswith(f"{name}.")]
 
     def orientation(self, shape: tuple[int, ...]) -> str | None:
         """Whether the model's input of this shape is ``batch`` or ``time`` first; None: no telling.
