@@ -77,7 +77,7 @@ class ReliabilityExplorer(Explorer):
         self, severity: int, bins: int, shift: str, network: str, temperature: bool
     ) -> confidence.CalibrationTest:
         p, answers = self._case(severity, shift, network, temperature)
-        return confidence.calibration_test(p, answers.labels, bins, n_simulations=100)
+        return confidence.calibration_test(p, answers.labels, bins)
 
     def _eces(self, bins: int, shift: str, network: str, temperature: bool) -> list[float]:
         """ECE at every severity."""
@@ -109,13 +109,13 @@ class ReliabilityExplorer(Explorer):
         left, right = axes
         p, answers = self._case(severity, shift, network, temperature)
         left.yaxis.labelpad = 0  # "100 %" is wide
-        figures.draw_reliability(left, p, answers.labels, bins, "reliability", n_simulations=100)
+        figures.draw_reliability(left, p, answers.labels, bins, "reliability")
         errors = self._errors(bins, shift, network, temperature)
         chance = self._test(severity, bins, shift, network, temperature).null_high
         right.plot(range(6), errors, marker="o", markersize=5, color=VERMILLION, linewidth=2)
         right.plot(severity, errors[severity], "o", markersize=11, color=VERMILLION)
-        right.plot([0, 5], [chance, chance], color=BLUE, linewidth=6, alpha=0.35)
-        right.text(5, chance + 0.02, "by chance", ha="right", color=ink(BLUE), fontsize=10)
+        right.fill_between([0, 5], 0, chance, color=BLUE, alpha=0.35, linewidth=0, zorder=0.8)
+        right.text(5, chance + 0.025, "by chance", ha="right", color=ink(BLUE), fontsize=10)
         right.set(xlabel="severity", ylabel="ECE", xlim=(-0.2, 5.2), ylim=(0, 0.9))
         percent_axis(right.yaxis)
         right.set_title(f"ECE {errors[severity]:.3f}")

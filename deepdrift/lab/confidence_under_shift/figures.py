@@ -30,6 +30,7 @@ from deepdrift.lab.confidence_under_shift.measures import Promise
 SEVERITIES = range(6)
 CHANCE = chance_iou(28 * 28)  # overlap of two random maps
 TEXT = {"fontsize": 10, "fontweight": "bold"}
+DRIFTS = (0, 3, 10, 30, 100, 300, 1000)  # ticks of an axis that is logarithmic above 2
 
 
 def draw_reliability(
@@ -38,12 +39,10 @@ def draw_reliability(
     labels: Any,
     n_bins: int = 15,
     title: str = "",
-    *,
-    n_simulations: int = 200,
 ) -> None:
     """Accuracy against confidence, and where a calibrated model of this size would be."""
     found = confidence.reliability(probabilities, labels, n_bins)
-    low, high = confidence.reliability_band(probabilities, n_bins, n_simulations=n_simulations)
+    low, high = confidence.reliability_band(probabilities, n_bins)
     left, width = found.edges[:-1].numpy(), found.edges.diff().numpy()
     filled = (found.count > 0).numpy()
     for k in np.flatnonzero(filled):
@@ -70,7 +69,7 @@ def reliability(cases: Mapping[str, tuple[Any, Any]], title: str, n_bins: int = 
         axes = fig.subplots(1, len(cases), sharey=True, squeeze=False)[0]
         for ax, (name, (p, y)) in zip(axes, cases.items(), strict=True):
             draw_reliability(ax, p, y, n_bins)
-            test = confidence.calibration_test(p, y, n_bins, n_simulations=200)
+            test = confidence.calibration_test(p, y, n_bins)
             words = f"{name}\nECE {test.ece:.3f}, by chance up to {test.null_high:.3f}"
             ax.text(0.98, 0.05, words, transform=ax.transAxes, ha="right", color=INK, **TEXT)
             if ax is not axes[0]:
@@ -104,10 +103,11 @@ def falls(tables: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]], tit
                     ax.set_title(shift.replace("_", " "), fontweight="normal", fontsize=11)
                     ax.set_xlabel("")
             line[0].set_ylabel(network, fontweight="bold")
-        for name, y in (("confidence", 0.34), ("accuracy", 0.08)):
-            grid[0][0].text(
-                0.05, y, name, color=ink(colours[name]), transform=grid[0][0].transAxes, **TEXT
-            )
+        first = next(iter(tables.values()))
+        roomy = max(shifts, key=lambda shift: min(row["accuracy"] for row in first[shift][:4]))
+        ax = grid[0][shifts.index(roomy)]  # below its curves, on the left, the names have room
+        for name, y in (("confidence", 0.24), ("accuracy", 0.08)):
+            ax.text(0.05, y, name, color=ink(colours[name]), transform=ax.transAxes, **TEXT)
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
 
 
@@ -178,7 +178,10 @@ def draw_dashboard(
     percent_axis(third.yaxis, 5)
     fourth.plot(SEVERITIES, drift, marker="o", markersize=4, color=INK, linewidth=2)
     fourth.axhline(theta, color=VERMILLION, linestyle=(0, (5, 3)), linewidth=1.2)
-    fourth.set(xlabel="severity", yscale="symlog")
+    fourth.set(xlabel="severity", yscale="symlog", ylim=(0, 1.4 * max(*drift, theta)))
+    ticks = [t for t in DRIFTS if t <= 1.4 * max(*drift, theta)]
+    fourth.set_yticks(ticks, [f"{t:g}" for t in ticks])
+    fourth.minorticks_off()
     for ax, title in zip(
         axes,
         ("performance", "confidence", "explanation", "hidden states"),
@@ -202,7 +205,8 @@ def draw_dashboard(
             **TEXT,
         )
     third.text(0, chance - 0.02, "chance", color=GREY, va="top", fontsize=9)
-    fourth.text(5, theta, "alarm at 3", color=ink(VERMILLION), ha="right", va="top", fontsize=9)
+    fourth.annotate(f"alarm at {theta:g}", (5, theta), xytext=(0, -3), textcoords="offset points",
+                    color=ink(VERMILLION), ha="right", va="top", fontsize=9)  # fmt: skip
     fourth.text(0.52, 0.74, "drift", color=INK, transform=fourth.transAxes, **TEXT)
 
 

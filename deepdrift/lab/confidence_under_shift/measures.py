@@ -48,7 +48,7 @@ def growth(
     rows = {}
     for severity, answers in enumerate(along(found, shift)):
         p = answers.at(temperature)
-        test = confidence.calibration_test(p, answers.labels, n_bins, n_simulations=200)
+        test = confidence.calibration_test(p, answers.labels, n_bins)
         rows[f"severity {severity}"] = {
             "accuracy": answers.accuracy,
             "F1": answers.f1,

@@ -24,7 +24,7 @@ def points(ax):
 
 def test_the_sentence_has_confidence_accuracy_and_ece(app):
     expected = confidence.calibration_test(
-        NETWORKS["CNN"]["blur 3"].probabilities, NETWORKS["CNN"]["blur 3"].labels, n_simulations=100
+        NETWORKS["CNN"]["blur 3"].probabilities, NETWORKS["CNN"]["blur 3"].labels
     )
     assert app.test() == expected and expected.ece == pytest.approx(0.4)
     said = app.summary()
@@ -70,6 +70,8 @@ def test_the_picture_follows(app):
     errors = [0, 0.05, 0.2, 0.4, 0.5, 0.6]
     assert curve.get_ydata() == pytest.approx(errors, abs=1e-9)
     assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (3, pytest.approx(0.4))
+    chance = right.collections[0].get_paths()[0].get_extents()
+    assert (chance.y0, chance.y1) == (0, pytest.approx(app.test().null_high))
     app.set(severity=0)
     assert points(app._axes[0])[0].get_color() == BLUE
     app.set(severity=5, temperature=True)

@@ -57,8 +57,8 @@ def test_what_chance_does_not_explain_has_another_colour(ax):
 
 
 def test_the_band_of_each_bin_is_the_librarys(ax):
-    figures.draw_reliability(ax, *HAND, n_bins=10, n_simulations=300)
-    low, high = confidence.reliability_band(HAND[0], 10, n_simulations=300)
+    figures.draw_reliability(ax, *HAND, n_bins=10)
+    low, high = confidence.reliability_band(HAND[0], 10)
     boxes = [band.get_paths()[0].get_extents() for band in ax.collections]
     assert [tuple(box.extents) for box in boxes] == [
         pytest.approx((0.5, float(low[5]), 0.6, float(high[5]))),
@@ -78,7 +78,7 @@ def test_diagrams_side_by_side_say_their_ece_and_what_chance_allows():
     honest = two_classes([0.95] * 40, [i > 1 for i in range(40)])
     figures.reliability({"too sure": HAND, "honest": honest}, "two", n_bins=10)
     first, second = pyplot.gcf().axes
-    test = confidence.calibration_test(p, labels, 10, n_simulations=200)
+    test = confidence.calibration_test(p, labels, 10)
     assert words(first) == [f"too sure\nECE 0.375, by chance up to {test.null_high:.3f}"]
     assert words(second)[0].startswith("honest\nECE 0.000, by chance up to ")
     assert first.get_ylabel() == "accuracy" and second.get_ylabel() == ""
@@ -117,6 +117,15 @@ def test_a_panel_for_each_network_and_shift():
     assert [axes[0].get_ylabel(), axes[2].get_ylabel()] == ["CNN", "ViT"]
     edges = axes[0].collections[0].get_paths()[0].get_extents()
     assert (edges.y0, edges.y1) == pytest.approx((0.2, 0.95))  # from accuracy to confidence
+
+
+def test_the_names_stand_where_the_curves_stay_high():
+    """Accuracy up to severity 3 is at least 0.4 in the first panel and 0.7 in the second."""
+    high = table([0.9, 0.9, 0.8, 0.7, 0.4, 0.3], [0.95] * 6)
+    figures.falls({"CNN": {"noise": ROWS, "blur": high}, "ViT": {"noise": ROWS, "blur": ROWS}}, "t")
+    assert [words(ax) for ax in pyplot.gcf().axes] == [[], ["confidence", "accuracy"], [], []]
+    heights = [text.get_position()[1] for text in pyplot.gcf().axes[1].texts]
+    assert max(heights) + 0.1 < 0.4
 
 
 def test_risk_against_coverage_with_the_area_in_the_legend():
@@ -191,6 +200,8 @@ def test_four_panels_of_one_shift():
     drift, line = axes[3].lines
     assert list(drift.get_ydata()) == DRIFT
     assert drift.get_color() == INK and list(line.get_ydata()) == [3.0, 3.0]
+    assert [t.get_text() for t in axes[3].get_yticklabels()] == ["0", "3", "10", "30", "100"]
+    assert axes[3].get_ylim() == pytest.approx((0, 126)) and "alarm at 3" in words(axes[3])
     titles = ["performance", "confidence", "explanation", "hidden states"]
     assert [ax.get_title() for ax in axes] == titles
 
