@@ -27,6 +27,7 @@ from deepdrift.states.forward import quiet, run
 from deepdrift.states.hooks import never_ran
 from deepdrift.states.inputs import INPUT, find_input
 from deepdrift.states.rows import say_answer
+from deepdrift.states.shared import SharedStates, say_shared
 
 
 class Learning:
@@ -158,7 +159,7 @@ class Learning:
 
         ``seen`` is shown the inputs and the logits.
         """
-        count, widths = 0, {}
+        count, widths, shared = 0, {}, SharedStates()
         look = FirstBatch(self._recorder, self._network, self._quiet, self._forward)
         with quiet(self._network):
             for batch in islice([loader] if isinstance(loader, Tensor) else loader, max_batches):
@@ -184,12 +185,18 @@ class Learning:
                 n = len(next(iter(states.values())))
                 count += 1
                 widths = same_widths(states, widths, count)
+                shared.add(states, [*split.args, *split.kwargs.values()])
                 if seen is not None:
                     inputs = find_input(split.args, split.kwargs, n)
                     seen.add(inputs, states.get(self._scorer.output_layer or ""))
                 yield states, None if labels is None else check_labels(labels, n)
         if count == 0:
             raise CalibrationError("loader: it gave no batch; expected batches of normal data")
+        others = {INPUT, self._scorer.output_layer} | self._said_shared
+        names = [k for k in shared.names if k not in others]
+        if names:
+            self._said_shared.update(names)
+            warnings.warn(say_shared(names, shared.n), UserWarning, stacklevel=3)
 
     def _settle(self) -> None:
         """After the first pass: leave out what did not run, take the layer that made the output.

@@ -158,6 +158,7 @@ class DeepDriftMonitor(Learning, Keeping):
             inputs=inputs,
         )
         self._automatic, self._settled = layer_names is None, False
+        self._said_shared: set[str] = set()  # layers with one state for all
         self._looked = False  # whether samples of a first batch were compared with themselves alone
         self._forward, self._labels = forward, labels
         self._quiet, self._lock = Quiet(self._network), threading.RLock()

@@ -327,6 +327,10 @@ def plain(**kind):
     ).to(**kind)
 
 
+def normalised(width, _):
+    return nn.LayerNorm(width)
+
+
 def encoder():
     return nn.TransformerEncoder(
         nn.TransformerEncoderLayer(8, 2, 8, batch_first=True), 2, enable_nested_tensor=False
@@ -360,8 +364,8 @@ HEALTHY = {
         lambda: Net(Calls(lambda x: x + 0 * torch.rand(1))), lambda: randn(9, 5), ["a", "b"],
     ),
     "a deep network": (
-        lambda: nn.Sequential(*(m for _ in range(40) for m in (nn.Linear(16, 16), nn.ReLU()))),
-        lambda: randn(20, 16),
+        lambda: nn.Sequential(*(f(32, 32) for _ in "x" * 40 for f in (nn.Linear, normalised))),
+        lambda: randn(20, 32),
         ["1", "41", "79"],
     ),
 }  # fmt: skip
