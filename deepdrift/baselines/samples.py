@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +12,9 @@ from torch import Tensor, nn
 
 from deepdrift.errors import CalibrationError, DeepDriftError, StateError
 from deepdrift.states.batches import Batch, Forward, split_batch
-from deepdrift.states.forward import quiet, run
-from deepdrift.states.hooks import record
+from deepdrift.states.forward import quiet, run, unwrap
+from deepdrift.states.hooks import Recorder
+from deepdrift.states.look import Look
 from deepdrift.states.outputs import find_tensor
 from deepdrift.states.padding import MaskSource
 from deepdrift.states.pooling import Layouts
@@ -154,7 +154,7 @@ class Features:
             )
         self.feature_map, self.layer = feature_map, layer
         self._how = {"layout": layout, "mask": mask}
-        self._forward = forward
+        self._forward, self._said = forward, False
 
     def __call__(self, inputs: Any, name: str, **checks: Any) -> Tensor:
         """Sample ``(N, D)`` of a tensor, an array, a table, or batches (labels dropped)."""
@@ -190,21 +190,38 @@ class Features:
         if not isinstance(self.feature_map, nn.Module):
             with torch.no_grad():
                 return torch.cat([self._plain(batch, name) for batch in batches])
-        model, found = self.feature_map, []
+        model = self.feature_map
         device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        watch = record(model, [self.layer], **self._how) if self.layer else nullcontext()
-        with quiet(model), watch as states:
-            for part in (part for batch in batches for part in _cut(batch)):
-                output = run(model, _to(part, device), self._forward)
-                if not self.layer:
-                    output = find_tensor(output)
-                    if output.ndim != 2:
-                        raise StateError(
-                            f"{name}: the network returned {tuple(output.shape)}, expected "
-                            "(N, D); name a layer=, whose state is pooled"
-                        )
-                found.append((states[self.layer] if self.layer else output).cpu())
+        parts = (_to(part, device) for batch in batches for part in _cut(batch))
+        with quiet(model):
+            found = list(self._states(parts) if self.layer else self._outputs(parts, name))
         return torch.cat(found)
+
+    def _states(self, parts: Iterable[Batch]) -> Iterator[Tensor]:
+        """States of the layer; what is odd about the first ones is said."""
+        network = unwrap(self.feature_map)
+        recorder = Recorder(
+            self.feature_map, [self.layer], **self._how, check_rows=self._forward is None
+        )
+        look = Look(recorder, network, self._forward, say=not self._said)
+        with recorder as states:
+            for part in parts:
+                look.run(part)
+                state = states[self.layer].cpu()
+                look.at({self.layer: state}, part)
+                yield state
+        look.end()
+        self._said = True
+
+    def _outputs(self, parts: Iterable[Batch], name: str) -> Iterator[Tensor]:
+        for part in parts:
+            output = find_tensor(run(self.feature_map, part, self._forward))
+            if output.ndim != 2:
+                raise StateError(
+                    f"{name}: the network returned {tuple(output.shape)}, expected (N, D); name a "
+                    "layer=, whose state is pooled"
+                )
+            yield output.cpu()
 
     def _plain(self, batch: Batch, name: str) -> Tensor:
         """Features of a batch by a function, or the batch itself."""

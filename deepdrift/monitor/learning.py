@@ -26,6 +26,7 @@ from deepdrift.states.batches import split_batch
 from deepdrift.states.forward import quiet, run
 from deepdrift.states.hooks import never_ran
 from deepdrift.states.inputs import INPUT, find_input
+from deepdrift.states.look import warn
 from deepdrift.states.rows import say_answer
 from deepdrift.states.shared import SharedStates, say_shared
 
@@ -172,7 +173,7 @@ class Learning:
                 self._sample_shape = split.sample_shape or self._sample_shape
                 if not (self._looked or look.done):
                     for sentence in look(split):
-                        warnings.warn(sentence, UserWarning, stacklevel=3)
+                        warn(sentence)
                     self._looked = look.done
                 if count == 0:
                     self._settle()
@@ -196,7 +197,7 @@ class Learning:
         names = [k for k in shared.names if k not in others]
         if names:
             self._said_shared.update(names)
-            warnings.warn(say_shared(names, shared.n), UserWarning, stacklevel=3)
+            warn(say_shared(names, shared.n))
 
     def _settle(self) -> None:
         """After the first pass: leave out what did not run, take the layer that made the output.

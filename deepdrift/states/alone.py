@@ -96,9 +96,10 @@ class FirstBatch:
             said = _say_chance(chance, draws=True)
             states = {k: v for k, v in states.items() if k not in chance}
         again = self._alone(batch, n, set(states)) if states else None
+        if said or again is not None:
+            self._left = 0
         if again is None:
             return said
-        self._left = 0
         apart = _apart(again, states, limit)
         if (apart or again.refused) and not self._quiet.draws:
             chance = self._by_chance(batch, states, limit)

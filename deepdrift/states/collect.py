@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
@@ -12,12 +11,12 @@ from torch import Tensor, nn
 
 from deepdrift.errors import StateError
 from deepdrift.states.batches import Forward, Labels, split_batch
-from deepdrift.states.forward import quiet, run, unwrap
+from deepdrift.states.forward import quiet, unwrap
 from deepdrift.states.hooks import Recorder, never_ran
+from deepdrift.states.look import Look
 from deepdrift.states.outputs import find_tensor
 from deepdrift.states.padding import MaskSource
 from deepdrift.states.pooling import Layouts, Pooling
-from deepdrift.states.rows import say_answer
 
 
 class Collected(NamedTuple):
@@ -43,7 +42,9 @@ def collect(
 ) -> Collected:
     """Record the states of a whole data set, in evaluation mode and without gradients.
 
-    The model, its mode and the random generators are left as they were.
+    The model, its mode and the random generators are left as they were. A warning names layers
+    whose states depend on the other samples of the batch (a few of the first one run alone too),
+    on chance, or not on the input.
 
     Parameters
     ----------
@@ -81,19 +82,18 @@ def collect(
     recorder = Recorder(
         network, layers, pooling, layout=layout, mask=mask, check_rows=forward is None
     )
+    look = Look(recorder, network, forward)
     with recorder as states, quiet(network):
         for batch in islice(batches, max_batches):
             split = split_batch(batch, network, forward=forward, labels=labels)
-            output = find_tensor(run(network, split, forward)).detach().cpu()
+            output = find_tensor(look.run(split)).detach().cpu()
             outputs.append(output if output.ndim else output[None])
             kept.append({k: v.cpu() for k, v in states.check().items()})
+            look.at(kept[-1], split)
             found.append(split.labels)
-            if len(kept) == 1:
-                if layers is not None:
-                    never_ran(layers, kept[0])
-                if recorder.answer is not None:
-                    said = say_answer(recorder.answer, len(next(iter(kept[0].values()))))
-                    warnings.warn(said, UserWarning, stacklevel=2)
+            if layers is not None and len(kept) == 1:
+                never_ran(layers, kept[0])
+    look.end()
     if not kept:
         raise StateError("loader: it gave no batch; expected data to run the model on")
     if any(list(part) != list(kept[0]) for part in kept):

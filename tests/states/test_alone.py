@@ -212,7 +212,7 @@ def test_chance_is_said_once_and_by_name(between, why):
     with pytest.warns(UserWarning) as caught:
         monitor.fit(randn(60, 5).split(20))
         monitor.calibrate(randn(90, 5, seed=1).split(20))
-    assert len(caught) == 1
+    assert len(caught) == 1 and caught[0].filename == __file__
     text = str(caught[0].message)
     assert text.startswith("layer 'b': it has " + CHANCE) and why in text and "layers=" in text
 
