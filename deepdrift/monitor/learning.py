@@ -168,6 +168,7 @@ class Learning:
                     batch, self._network, forward=self._forward, labels=self._labels
                 )
                 labels = split.labels
+                look.begins(split)
                 with self._quiet(draw_on=True):  # or all batches would be given the same noise
                     run(self._network, split, self._forward, self._sample_shape)
                 self._sample_shape = split.sample_shape or self._sample_shape

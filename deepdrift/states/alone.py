@@ -18,14 +18,25 @@ from deepdrift.states.batches import Batch, Forward
 from deepdrift.states.first_pass import FirstPass
 from deepdrift.states.forward import Quiet, run
 from deepdrift.states.gaps import gap, in_other_rows, rounding
-from deepdrift.states.parts import NoParts, some_of
+from deepdrift.states.parts import NoParts, some_of, tensors_of
 from deepdrift.states.rows import NoSamples
-from deepdrift.states.untouched import Untouched
+from deepdrift.states.untouched import Untouched, version
 
 _MOST = 8  # samples that run alone
 _BY_CHANCE = 0.03  # share of samples that chance may move and nothing is said
 _TRIES = 3  # batches that are looked at, until one can be taken apart
 _LAYERS = "layers= (layer_names= of a monitor)"
+_WHY = {
+    "draws": (
+        "draws random numbers in evaluation mode (dropout left on, stochastic depth, sampling)"
+    ),
+    "keeps": "remembers what it was given before (a hidden state, a queue, running statistics)",
+    "either": "draws random numbers of its own, or remembers what it was given before",
+}
+_WRITES = (
+    "model: it writes to its inputs, so that a second pass over the same batch is given other "
+    "numbers, and its scores are others; let it work on a copy (x = x.clone(), or no x.mul_())"
+)
 
 
 class Again(NamedTuple):
@@ -61,6 +72,7 @@ class FirstBatch:
     >>> x = split_batch(torch.tensor([[1.0], [3.0]]))
     >>> recorder, quiet = Recorder(net, ["0"]), Quiet(net)
     >>> look = FirstBatch(recorder, net, quiet)
+    >>> look.begins(x)
     >>> _ = run(net, x)
     >>> print(look(x)[0][:64])
     layer '0': its state depends on the other samples of the batch:
@@ -73,11 +85,16 @@ class FirstBatch:
         self._quiet, self._forward = quiet, forward
         self._left = 0 if _is_spread_or_compiled(network) else _TRIES
         self._untouched = Untouched(network)
+        self._inputs: list[tuple[Tensor, int]] = []
 
     @property
     def done(self) -> bool:
         """Whether there is nothing more to look at."""
         return self._left == 0
+
+    def begins(self, batch: Batch) -> None:
+        """Note what a batch holds before the model runs."""
+        self._inputs = [] if self.done else [(x, version(x)) for x in tensors_of(batch)]
 
     def __call__(self, batch: Batch) -> list[str]:
         """Sentences about the batch that ran last; layers without samples become errors of it."""
@@ -90,10 +107,13 @@ class FirstBatch:
         states = {k: v for k, v in states.items() if len(v) == n}
         if n < 2:
             return []
-        limit, said, chance = self._limit(batch), [], {}
-        if self._quiet.draws:
+        if any(version(x) != before for x, before in self._inputs):
+            self._left = 0
+            return [_WRITES]
+        limit, said, chance = rounding(self._network, tensors_of(batch)), [], {}
+        if self._quiet.draws or self._untouched.keeps:
             chance = self._by_chance(batch, states, limit)
-            said = _say_chance(chance, draws=True)
+            said = _say_chance(chance, "draws" if self._quiet.draws else "keeps")
             states = {k: v for k, v in states.items() if k not in chance}
         again = self._alone(batch, n, set(states)) if states else None
         if said or again is not None:
@@ -101,9 +121,9 @@ class FirstBatch:
         if again is None:
             return said
         apart = _apart(again, states, limit)
-        if (apart or again.refused) and not self._quiet.draws:
+        if (apart or again.refused) and not said:
             chance = self._by_chance(batch, states, limit)
-            said = _say_chance(chance, draws=False)
+            said = _say_chance(chance, "either")
         for name, state in states.items():
             if name in again.states and in_other_rows(again.states[name], state, again.rows, limit):
                 again.refused[name] = StateError(
@@ -116,10 +136,6 @@ class FirstBatch:
         return said + _say_company(
             {k: v for k, v in apart.items() if k not in chance and k not in refused}, n
         )
-
-    def _limit(self, batch: Batch) -> float:
-        raw = batch.raw if isinstance(batch.raw, tuple | list) else [batch.raw]
-        return rounding(self._network, [*batch.args, *batch.kwargs.values(), *raw])
 
     def _by_chance(self, batch: Batch, states: dict[str, Tensor], limit: float) -> dict[str, float]:
         """Layers that another pass over the very same batch changes, and by how much."""
@@ -194,19 +210,13 @@ def _is_spread_or_compiled(network: nn.Module) -> bool:
     )
 
 
-def _say_chance(moved: dict[str, float], draws: bool) -> list[str]:
+def _say_chance(moved: dict[str, float], why: str) -> list[str]:
     if not moved:
         return []
-    why = (
-        "the model draws random numbers in evaluation mode (dropout left on, stochastic depth, "
-        "sampling)"
-        if draws
-        else "the model draws random numbers of its own, or remembers what it was given before"
-    )
     return [
-        f"{_named(moved)} other states in a second pass over the same batch"
-        f"{_by(moved)}: {why}. Scores of one input then differ from pass to pass; switch that off, "
-        f"or leave them out with {_LAYERS}"
+        f"{_named(moved)} other states in a second pass over the same batch{_by(moved)}: the model "
+        f"{_WHY[why]}. Scores of one input then differ from pass to pass; switch that off, or "
+        f"leave them out with {_LAYERS}"
     ]
 
 

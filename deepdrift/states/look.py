@@ -60,6 +60,7 @@ class Look:
 
     def run(self, batch: Batch) -> Any:
         """What the model returns; random numbers are given back by whoever is around."""
+        self._first.begins(batch)
         with self._quiet(draw_on=True):
             output = run(self._network, batch, self._forward)
         for sentence in self._first(batch) if self._say else ():

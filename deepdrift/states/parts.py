@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, ValuesView
 from dataclasses import replace
 from typing import Any
 
@@ -54,6 +54,14 @@ def some_of(batch: Batch, rows: Sequence[int], n: int, axis: int = 0) -> Batch:
     return replace(
         batch, args=args, kwargs={k: _cut(v, rows, n, axis) for k, v in batch.kwargs.items()}
     )
+
+
+def tensors_of(batch: Batch) -> list[Tensor]:
+    """Tensors of a batch, those in lists of lists left out."""
+    raw = batch.raw.values() if isinstance(batch.raw, Mapping) else batch.raw
+    raw = raw if isinstance(raw, tuple | list | ValuesView) else [raw]
+    values = (*batch.args, *batch.kwargs.values(), *raw)
+    return [x for x in values if isinstance(x, Tensor)]
 
 
 def _cut(value: Any, rows: Sequence[int], n: int, axis: int, all_of_it: bool = False) -> Any:

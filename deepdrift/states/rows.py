@@ -71,6 +71,11 @@ def check_rows(
         )
     elif state_rows == 1:
         what = "and these are position embeddings, learned queries or weights, or the whole batch"
+    elif state_rows < rows and rows % state_rows == 0:
+        what = (
+            "and these are tokens, nodes or boxes, or a part of the batch, if the model cuts it up "
+            f"(then give batches of {state_rows})"
+        )
     else:
         what = "and these are windows, crops, tokens, nodes or boxes"
     if len(inputs) == 3 and len(shape) == 3 and not named:

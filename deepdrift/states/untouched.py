@@ -41,7 +41,7 @@ class Untouched:
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
-        self._versions = {id(t): (t, _version(t)) for t in self._tensors()}
+        self._versions = {id(t): (t, version(t)) for t in self._tensors()}
 
     @contextmanager
     def __call__(self) -> Iterator[None]:
@@ -83,15 +83,21 @@ class Untouched:
 
         Batch normalisation writes to its statistics and leaves their version as it is.
         """
-        found = {}
-        for tensor in self._tensors():
-            known, version = self._versions.get(id(tensor), (None, 0))
-            if tensor.numel() <= _SMALL or known is not tensor or version != _version(tensor):
-                found[id(tensor)] = tensor
+        found = {id(t): t for t in self._tensors() if t.numel() <= _SMALL or self._is_new(t)}
         return list(found.values())
 
+    def _is_new(self, tensor: Tensor) -> bool:
+        known, before = self._versions.get(id(tensor), (None, 0))
+        return known is not tensor or before != version(tensor)
 
-def _version(tensor: Tensor) -> int:
+    @property
+    def keeps(self) -> bool:
+        """Whether the network has kept or changed a tensor since the beginning."""
+        return any(map(self._is_new, self._tensors()))
+
+
+def version(tensor: Tensor) -> int:
+    """How often a tensor was written to, as far as that is counted."""
     return 0 if tensor.is_inference() else tensor._version
 
 

@@ -237,6 +237,38 @@ def test_chance_and_company_are_told_apart():
     assert CHANCE in found[0] and COMPANY in found[1]
 
 
+class Remembers(nn.Module):
+    """A hidden state that goes from batch to batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.out = nn.GRU(5, 6, batch_first=True), nn.Linear(6, 6)
+        self.hidden = None
+
+    def forward(self, x):
+        if self.hidden is None or self.hidden.shape[1] != len(x):
+            self.hidden = torch.zeros(1, len(x), 6)
+        x, hidden = self.rnn(x, self.hidden)
+        self.hidden = hidden.detach()
+        return self.out(x)
+
+
+def test_a_hidden_state_that_goes_from_batch_to_batch():
+    found, _ = said(build(Remembers), list(randn(60, 7, 5).split(20)), ["rnn", "out"])
+    assert len(found) == 1 and found[0].startswith("layers 'rnn', 'out': they have " + CHANCE)
+    assert "remembers" in found[0] and "random" not in found[0]
+
+
+@pytest.mark.parametrize("forward", [None, lambda model, batch: model(batch)])
+def test_a_model_that_writes_to_its_inputs(forward):
+    model = build(lambda: Net(nn.Tanh()))
+    model.register_forward_pre_hook(lambda _, inputs: (inputs[0].mul_(0.5),))
+    x = randn(20, 5)
+    found, _ = said(model, x, ["a", "b"], forward=forward)
+    assert len(found) == 1 and found[0].startswith("model: it writes to its inputs")
+    same(x, randn(20, 5) / 2, rtol=0, atol=0)  # once, as the user's own pass would
+
+
 # ---- healthy models ----
 
 
@@ -312,6 +344,19 @@ class Nodes(nn.Module):
         return self.b(x.index_add(0, edges[1], x[edges[0]]))
 
 
+class Caches(Net):
+    """Keeps a table once it was made."""
+
+    def __init__(self):
+        super().__init__(nn.Tanh())
+        self.table = None
+
+    def forward(self, x):
+        if self.table is None:
+            self.table = torch.linspace(0, 1, 5)
+        return super().forward(x + self.table)
+
+
 def causal(t):
     return nn.Transformer.generate_square_subsequent_mask(t)
 
@@ -363,6 +408,7 @@ HEALTHY = {
     "numbers that nothing uses": (
         lambda: Net(Calls(lambda x: x + 0 * torch.rand(1))), lambda: randn(9, 5), ["a", "b"],
     ),
+    "a cache of what is always the same": (Caches, lambda: randn(9, 5), ["a", "b"]),
     "a deep network": (
         lambda: nn.Sequential(*(f(32, 32) for _ in "x" * 40 for f in (nn.Linear, normalised))),
         lambda: randn(20, 32),

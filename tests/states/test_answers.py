@@ -110,6 +110,17 @@ def test_position_embeddings_are_named():
         DeepDriftMonitor(build(Positions), ["at", "mix"]).fit([randn(4, 9, 6)])
 
 
+def test_a_batch_that_the_model_cuts_up_is_named():
+    class Pieces(Bag):
+        def forward(self, x):
+            return torch.cat([self.each(part) for part in x.split(4)])
+
+    with pytest.raises(StateError, match=r"4 rows for 12 samples.*\(then give batches of 4\)"):
+        collect(build(Pieces), [randn(12, 5)], ["each.1"])
+    right = build(Pieces).each(randn(4, 5)).detach()
+    same(collect(build(Pieces), [randn(4, 5)], ["each.1"]).states["each.1"], right)
+
+
 @pytest.mark.parametrize(
     "output",
     [
