@@ -59,8 +59,8 @@ class FirstPass(StateReader):
     def _learn(self, current: Pass, output: Any) -> None:
         """Settle axes, towers and the output layer; then the probe has done its work."""
         probe, current.probe = current.probe, None
-        if output is None or probe is None:
-            return  # the pass broke off
+        if output is None or probe is None or (current.transformed and current.errors):
+            return  # the pass broke off, or was none of samples
         recorded = bool(current.values or current.errors)
         ran = {key.split("#")[0] for key in (*current.values, *current.errors)}
         for name in self.states.layers:

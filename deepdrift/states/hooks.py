@@ -34,6 +34,7 @@ from deepdrift.states.owners import (
 from deepdrift.states.passes import States, ancestors
 from deepdrift.states.pooling import Layouts, Pooling
 from deepdrift.states.probe import Probe, listeners
+from deepdrift.states.transforms import bare, in_transform, refuse_mapped
 
 
 def _inert(*_: Any, **__: Any) -> None:
@@ -233,13 +234,16 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
             current = self.states.begin(current)
             try:
                 current.training = self._network.training
+                current.transformed = in_transform()
                 current.rows, current.shape = padding.count_rows(args, kwargs)
                 if self._orientation == "time":
                     current.rows = current.shape[1]
+                if current.transformed:
+                    refuse_mapped([*args, *kwargs.values()])
                 if self.inputs and self._orientation != "time":
                     given = find_input(args, kwargs, current.rows)
                     if given is not None and not self._may_be_padded(given):
-                        current.input = statistics_of(given)
+                        current.input = bare(statistics_of(given))
                 if not torch.compiler.is_compiling() and self._probes:
                     current.probe = Probe([*args, *kwargs.values()])
                 if self._mask is not None:
@@ -299,6 +303,7 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
         if current is None or not current.running:  # called directly, not through the model
             if current is None or not current.outside or name in current.values:
                 current = self.states.begin(current)
+                current.transformed = in_transform()
             current.outside = True
         key, count = name, 1
         while key in current.values or key in current.errors:
@@ -308,7 +313,7 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
             state = self._settled_state(current, key, output)
             if state is None:
                 state = self._state(current, name, key, module, output)
-            current.values[key] = state
+            current.values[key] = bare(state) if current.transformed else state
         except Exception as error:  # the user's forward pass must go on
             current.errors[key] = error
 

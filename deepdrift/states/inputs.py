@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from deepdrift.errors import StateError
+from deepdrift.states.transforms import in_transform
 
 INPUT = "(input)"  # name of the input among states; no module can be called that
 STATISTICS = ("mean", "standard deviation", "detail across", "detail down", "second differences")
@@ -72,7 +73,8 @@ def statistics_of(x: Tensor) -> Tensor | list[list[float]]:
     """
     if x.requires_grad:
         x = x.detach()
-    if len(x) == 1 and x.device.type == "cpu" and not torch.compiler.is_compiling():
+    plain = x.device.type == "cpu" and not torch.compiler.is_compiling() and not in_transform()
+    if plain and len(x) == 1:
         return [_of_one(_float(x).numpy()[0])]
     axes = _axes(tuple(x.shape))
     if not len(x):

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from deepdrift.errors import StateError
 from deepdrift.states.padding import lengths_mask
+from deepdrift.states.transforms import in_transform
 
 _NAMES = ("last_hidden_state", "logits", "sample")  # a state, wherever they stand
 _NO_STATE = re.compile(r"(^|_)(mask|loss|losses)$")
@@ -141,7 +142,9 @@ def _is_mask_of(part: Tensor | PackedSequence, other: Tensor | PackedSequence) -
     """Whether a part of an output has one number, 1 or 0, for each place of another part."""
     if not isinstance(part, Tensor) or not isinstance(other, Tensor):
         return False
-    if part.is_nested or other.is_nested or part.is_meta or torch.compiler.is_compiling():
+    if part.is_nested or other.is_nested or part.is_meta:
+        return False
+    if torch.compiler.is_compiling() or in_transform():  # a look at numbers would break the pass
         return False
     places = [len(part), *(size for size in part.shape[1:] if size > 1)]
     without_one = [[*other.shape[:i], *other.shape[i + 1 :]] for i in range(1, other.ndim)]

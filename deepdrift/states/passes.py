@@ -47,6 +47,7 @@ class Pass:
     """What is known of one forward pass while it runs and after it."""
 
     training = False
+    transformed = False  # inside a transform of torch.func
     decoding = False  # a decoder has begun
     outside = False  # a submodule was called directly
     rows: int | None = None  # samples in the inputs

@@ -29,6 +29,7 @@ from deepdrift.states.pooling import (
 )
 from deepdrift.states.probe import time_first
 from deepdrift.states.rows import check_rows
+from deepdrift.states.transforms import bare
 
 
 class Settled(NamedTuple):
@@ -76,6 +77,7 @@ class StateReader:
             or output.is_nested
             or current.probe is not None
             or current.compiled
+            or current.transformed
         ):
             return None
         if output.requires_grad:
@@ -89,6 +91,8 @@ class StateReader:
     def _state(self, current: Pass, name: str, key: str, module: nn.Module, output: Any) -> Tensor:
         output, keep = unpack(output)
         tensor, padded = find_tensor(output), keep is not None
+        if current.transformed:
+            tensor = bare(tensor)
         method = self._methods.get(name, self._pooling)
         if callable(method):
             state = pool(tensor, "auto", method)
