@@ -77,7 +77,9 @@ def auto_layers(model: nn.Module) -> list[str]:
        attributes (the ``down1``, ``down2``, ... of a U-Net). Stages that hold their blocks in a
        Sequential give way to the blocks.
     2. Else the activations, if there are two or more.
-    3. Else the layers with parameters, without normalisation and without a final linear head.
+    3. Else blocks that stand alone in a ModuleList and hold most weights: a model that shares its
+       weights runs such a block many times.
+    4. Else the layers with parameters, without normalisation and without a final linear head.
 
     Raises
     ------
@@ -101,6 +103,9 @@ def auto_layers(model: nn.Module) -> list[str]:
     activations = [k for k, m in modules.items() if isinstance(m, _ACTIVATIONS)]
     if len(activations) >= 2:
         return activations
+    alone = _alone(modules)
+    if alone:
+        return alone
     weighted = [k for k, m in modules.items() if k and is_leaf(m) and not isinstance(m, _NORMS)]
     if len(weighted) > 1 and isinstance(modules[weighted[-1]], nn.Linear):
         weighted.pop()
@@ -124,6 +129,21 @@ def _members(modules: dict[str, nn.Module], plain: bool) -> list[str]:
             if full in modules and not isinstance(child, CONTAINERS) and _composite(child):
                 found.append(full)
     return found
+
+
+def _alone(modules: dict[str, nn.Module]) -> list[str]:
+    """Outermost composite parts that are the only ones of a ModuleList, if they are the model."""
+    found: list[str] = []
+    for name, module in modules.items():
+        names = [f"{name}.{key}" if name else key for key, _ in module.named_children()]
+        if isinstance(module, nn.ModuleList) and len(names) == 1 and names[0] in modules:
+            if _composite(modules[names[0]]) and not any(name.startswith(f"{f}.") for f in found):
+                found += names
+    tables = [name for name, module in modules.items() if isinstance(module, nn.Embedding)]
+    inside = [t for t in tables if any(t.startswith(f"{f}.") for f in found)]
+    total = _weight([""], modules) - _weight(tables, modules)
+    share = _weight(found, modules) - _weight(inside, modules)
+    return found if found and share >= _MOSTLY * total else []
 
 
 def _composite(module: nn.Module) -> bool:

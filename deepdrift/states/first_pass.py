@@ -80,7 +80,8 @@ class FirstPass(StateReader):
                 return
             self._orientation = orientation
             order = [key for key in current.values if key.split("#")[0] != self.output]
-            links = probe.links([self._own_name(key) for key in order])
+            calls = [(self._own_name(key), key.partition("#")) for key in order]
+            links = probe.links([f"{own}{mark}{n}" for own, (_, mark, n) in calls])
             self.breaks = frozenset(k for k, goes in zip(order[1:], links, strict=True) if not goes)
             if self._find_output:
                 self._choose_output(current, probe, output)

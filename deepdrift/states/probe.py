@@ -58,6 +58,8 @@ class Probe:
         self.began: dict[str, int] = {}
         self.enters: dict[str, bool] = {}
         self.given: dict[str, Tensor | None] = {}  # first tensor that a module was given
+        self.returned: Tensor | None = None  # what the last watched layer returned
+        self._again: dict[str, list[bool]] = {}  # was it that, in each call of a module
         self.both_ways: dict[str, Tensor] = {}  # states with the first two axes swapped
         self.seen_by_time_first: list[tuple[int, ...]] = []
         self.packed: list[int] = []  # number of sequences that were packed
@@ -68,7 +70,9 @@ class Probe:
         """Note where a module begins, and whether the model's inputs enter there."""
         self.began[name] = len(self.leaves)
         first = next(_tensors([*args, *kwargs.values()]), None)
-        self.given[name] = first
+        self.given.setdefault(name, first)
+        goes_on = first is not None and first is self.returned
+        self._again.setdefault(name, []).append(goes_on)
         self.enters[name] = first is not None and (
             not first.is_floating_point() or any(first is x for x in self._inputs)
         )
@@ -78,7 +82,8 @@ class Probe:
 
         It does not if it lies in another tower (a part that inputs of the model enter, and that
         the layer before is no part of), or is given the very tensor that an earlier layer was
-        given: then they are branches side by side.
+        given: then they are branches side by side. The second call of a layer (``name#2``) does if
+        it is given the very tensor that the layer before returned.
 
         Examples
         --------
@@ -90,6 +95,11 @@ class Probe:
         towers = [self._tower(name) for name in order]
         steps = []
         for i in range(1, len(order)):
+            name, _, call = order[i].partition("#")
+            if call:
+                calls = self._again.get(name, [])
+                steps.append(int(call) <= len(calls) and calls[int(call) - 1])
+                continue
             here, before = towers[i], towers[i - 1]
             inside = here == before or here == "" or before.startswith(f"{here}.")
             mine = self.given.get(order[i])

@@ -113,6 +113,7 @@ class StateReader:
                 other = self._keep(current, name, "TND", tensor)
                 current.probe.both_ways[key] = pool(tensor, "TND", method, other)
         if current.probe is not None:  # the first pass must end before rows can be told
+            current.probe.returned = tensor
             current.shapes[key] = tuple(tensor.shape)
             return state
         self._check_rows(current, name, state, tuple(tensor.shape))
