@@ -104,7 +104,11 @@ class PairedDrift:
 def turned_back(
     models: Mapping[str, nn.Module], images: Tensor, severity: int = 2
 ) -> dict[Explanation, dict[str, Estimate]]:
-    """Overlap of the maps of turned images with the clean maps: as they are, and turned back."""
+    """Overlap of the maps of turned images with the clean maps: as they are, and turned back.
+
+    ``grid alone``: of the clean maps with themselves, turned there and back, which is what turning
+    on a grid of pixels leaves.
+    """
     functional = require("torchvision.transforms.v2.functional", "lab")
     degrees = SHIFTS["rotation"].parameter(severity)
     classes, turned = predicted(models, images), apply_shift("rotation", images, severity=severity)
@@ -114,9 +118,13 @@ def turned_back(
             continue
         model, targets = models[one.network], classes[one.network]
         clean, maps = (one(model, x, targets).maps for x in (images, turned))
-        back = functional.rotate(maps[:, None], -degrees, functional.InterpolationMode.BILINEAR)
+        smooth = functional.InterpolationMode.BILINEAR
+        back = functional.rotate(maps[:, None], -degrees, smooth)[:, 0]
+        there = functional.rotate(clean[:, None], degrees, smooth)
+        again = functional.rotate(there, -degrees, smooth)[:, 0]
         found[one] = {
             "as it is": mean(top_iou(clean, maps)),
-            "turned back": mean(top_iou(clean, back[:, 0])),
+            "turned back": mean(top_iou(clean, back)),
+            "grid alone": mean(top_iou(clean, again)),
         }
     return found

@@ -53,8 +53,8 @@ EXERCISES = {
     "ex_09_3": Exercise(
         question="Which overlap have two random halves of very many pixels by chance?",
         test=lambda answer: near(1 / 3, 0.01)(answer) or percent(33, 34)(answer),
-        right="a quarter of the pixels is in both, three quarters in either: 1 / 3. A top half "
-        "would make every study look three times as stable.",
+        right="a quarter of the pixels is in both, three quarters in either: 1 / 3. With a top "
+        "half chance alone looks three times as alike as with a top fifth.",
         hint="which share of the pixels is in both halves, which in at least one?",
         special_hints=(
             (near(0.25, 1e-3), "that is the share in both; divide by the share in either."),
@@ -78,9 +78,9 @@ EXERCISES = {
     "ex_09_5": Exercise(
         question="Turned back with its image, is the ViT's saliency nearer to the clean map?",
         test=says("no", "further", "further away", "less", "less alike", "lower"),
-        right="no: the map has not turned with the garment. The ViT has learnt places, upright "
-        "ones; a low overlap under rotation is no artefact of the grid.",
-        hint="run the lines and compare the two numbers.",
+        right="no: the map has not turned with the garment, so a low overlap under rotation is not "
+        "the grid's doing; the grid alone leaves 0.60.",
+        hint="run the lines and compare the first two numbers.",
         special_hints=(
             (says("yes", "nearer", "higher", "more"), "so one would hope; look again."),
         ),

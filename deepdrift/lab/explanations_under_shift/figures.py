@@ -128,8 +128,8 @@ def draw_ruler(ax: Axes, rulers: Mapping[Explanation, Ruler]) -> None:
         figures.matplotlib.lines.Line2D([], [], color=colour, marker=mark, linestyle="")
         for mark, colour in RUNG_MARKS.values()
     ]
-    ax.legend(handles, list(RUNG_MARKS), loc="lower right", bbox_to_anchor=(1.0, 0.02),
-              frameon=True, framealpha=1, edgecolor="white")  # fmt: skip
+    ax.legend(handles, list(RUNG_MARKS), loc="lower center", bbox_to_anchor=(0.62, 0.985), ncol=3,
+              fontsize=9, handlelength=1, columnspacing=1.4, borderpad=0)  # fmt: skip
 
 
 def ruler(rulers: Mapping[Explanation, Ruler], title: str) -> None:

@@ -130,3 +130,4 @@ def test_a_map_that_turns_with_its_image_is_nearer_turned_back(monkeypatch):
     monkeypatch.setattr(Explanation, "__call__", lambda self, m, x, t: Itself(x))
     found = turned_back({"CNN": None}, garments(20).images, severity=3)[CNN]
     assert found["turned back"].low > 0.6 > found["as it is"].high
+    assert found["grid alone"].value == pytest.approx(found["turned back"].value, abs=0.05)

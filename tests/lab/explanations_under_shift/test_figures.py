@@ -30,6 +30,18 @@ def test_rungs_stand_at_their_means(ax):
     assert {"chance", "  rule: 0.2", "identical"} <= {t.get_text() for t in ax.texts}
 
 
+def test_the_names_of_the_rungs_cover_no_bar(ax):
+    """The legend stands above the panel, between the words at its top."""
+    overlaps = {k: torch.tensor([0.3, 0.4]).double() for k in (UNTRAINED, RANDOM, SAME)}
+    draw_ruler(ax, {Explanation("CNN", "saliency"): Ruler(overlaps, {}, 0.11)})
+    ax.figure.draw_without_rendering()
+    box, panel = ax.get_legend().get_window_extent(), ax.get_window_extent()
+    assert [t.get_text() for t in ax.get_legend().get_texts()] == [UNTRAINED, RANDOM, SAME]
+    assert box.y0 > panel.y1 - 3
+    words = {t.get_text().strip(): t.get_window_extent() for t in ax.texts}
+    assert words["rule: 0.2"].x1 < box.x0 and box.x1 < words["identical"].x0
+
+
 def test_a_sheet_names_columns_and_rows(ax):
     tile = grey(torch.rand(1, 28, 28))
     draw_sheet(ax, [[tile, tile], [tile]], ["image", "map"], ["clean", "severity 1"])
