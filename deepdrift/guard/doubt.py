@@ -191,14 +191,30 @@ class Template:
         return ""
 
     def _sentence(self, score: str, value: float, limit: float, doubtful: bool, p: list) -> str:
+        said, line = told_apart(value, limit)
         text = (
-            f"{'doubtful' if doubtful else 'not doubtful'}: {score} {value:.2f} is "
-            f"{'above' if doubtful else 'not above'} {limit:.2f}, which at most {self.alpha:.0%} "
+            f"{'doubtful' if doubtful else 'not doubtful'}: {score} {said} is "
+            f"{'above' if doubtful else 'not above'} {line}, which at most {self.alpha:.0%} "
             "of right answers exceed"
         )
         if p[0] is not None:
             text += f"; wrong with p = {p[0]:.2f} [{p[1]:.2f}, {p[2]:.2f}] ({self.method})"
         return text + ("" if self.familiar is not None else f"; {UNCHECKED}")
+
+
+def told_apart(value: float, limit: float) -> tuple[str, str]:
+    """Two numbers with two decimals, or with as many more, up to six, as tell them apart.
+
+    Examples
+    --------
+    >>> told_apart(1.94, 3.331), told_apart(0.0003, 0.0024), told_apart(0.0, 0.0)
+    (('1.94', '3.33'), ('0.000', '0.002'), ('0.00', '0.00'))
+    """
+    for digits in range(2, 7):
+        said, line = f"{value:.{digits}f}", f"{limit:.{digits}f}"
+        if said != line:
+            return said, line
+    return (said, line) if value != limit else (f"{value:.2f}", f"{limit:.2f}")
 
 
 def unknown_template(trace: GuardTrace, i: int, name: Hashable, known: list[str]) -> tuple:

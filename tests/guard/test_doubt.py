@@ -258,6 +258,14 @@ def test_a_doubt_comes_apart_row_by_row():
         said[2]
 
 
+def test_a_sentence_shows_numbers_that_differ():
+    g = torch.Generator().manual_seed(12)
+    guard = a_guard().calibrate(made(torch.full((30,), 0.0024), "a", g))
+    below, above = guard.doubt(made(torch.tensor([0.0003, 0.0036]), "a", g)).reason
+    assert below.startswith("not doubtful: nll 0.000 is not above 0.002, ")
+    assert above.startswith("doubtful: nll 0.004 is above 0.002, ")
+
+
 def test_an_empty_answer_is_no_sure_one():
     guard = DeepDriftGuard(huggingface("llama"), rank=4, alpha=0.2)
     guard.calibrate([(r[:2], r[2:]) for r in some_ids(*[5] * 10)])

@@ -214,7 +214,8 @@ class Explorer:
     def _wipe(self) -> None:
         """Remove what was drawn; the axes stay with their ticks, which take longest to make."""
         for ax in self._axes:
-            drawn = (ax.lines, ax.collections, ax.patches, ax.images, ax.texts, ax.artists)
+            drawn = (ax.lines, ax.collections, ax.patches, ax.images, ax.texts, ax.artists,
+                     ax.child_axes)  # fmt: skip
             for artist in [artist for some in drawn for artist in some]:
                 artist.remove()
             if ax.get_legend() is not None:

@@ -183,6 +183,11 @@ class Measured:
         """AUROC of one score for one kind of made-up answers."""
         return self.layout(kind, **how).auroc(self.scores[name][self.against(kind)])
 
+    def values(self, kind: str = KINDS[1]) -> dict[str, float]:
+        """AUROC of every score for one kind of made-up answers, without intervals."""
+        layout, rows = self.layout(kind, n_bootstrap=0), self.against(kind)
+        return {name: float(layout.by_cell(s[rows])[0].mean()) for name, s in self.scores.items()}
+
     def table(self, names: Sequence[str] | None = None) -> dict[str, dict[str, Estimate]]:
         """AUROC of scores for both kinds of made-up answers."""
         layouts = {kind: self.layout(kind) for kind in KINDS[1:]}

@@ -99,7 +99,7 @@ class Microscope(Explorer):
         slide = self._slides[country, answer]
         figures.draw_microscope(left, slide, self._scale, unexplained)
         left.axhline(block - 1, color=VERMILLION, linewidth=0.8)
-        left.set_title("not explained by the token" if unexplained else "velocity")
+        left.set_title("not explained by the token" if unexplained else figures.UNIT)
         colours = dict(zip(ANSWERS, (BLUE, GREEN, ORANGE), strict=True))
         depth = np.arange(1, len(self._scale) + 1)
         for k, (name, colour) in enumerate(colours.items()):
@@ -116,8 +116,9 @@ class Microscope(Explorer):
         if unexplained:
             right.axhline(0, color=GREY, linewidth=1)
         right.set(xlabel="block", xlim=(1, len(depth)))
-        right.set_ylim((-0.6, 1.0) if unexplained else (0, 2.5))
-        right.set_title("at its first token")
+        right.set_ylim((-0.6, 1.0) if unexplained else (0.4, 2.2))
+        right.set_yticks((-0.5, 0, 0.5, 1) if unexplained else (0.5, 1, 1.5, 2))
+        right.set_title("at the first token")
 
 
 class CoverageExplorer(Explorer):

@@ -27,6 +27,9 @@ from deepdrift.lab.language_models.microscope import Slide
 
 TEXT = {"fontsize": 10, "fontweight": "bold"}
 DASHED = (0, (5, 3))
+LEVELS = 13  # few enough to be told apart, and odd: what is usual has a colour of its own
+UNIT = "velocity (mean = 1)"
+RANGES = {False: (0.4, 1.6), True: (-0.6, 0.6)}  # colours of velocity; of its unexplained part
 SINK = 2  # the first token collects attention: steps to and from it dwarf all others
 KINDS = {"at the output": BLUE, "inside": VERMILLION, "control": GREY}
 
@@ -65,11 +68,12 @@ def draw_microscope(
 ) -> Any:
     """Blocks x tokens as colours: velocity, or what is left of it without the token's own mean.
 
-    The first `SINK` tokens are left out.
+    The first `SINK` tokens are left out. A bar beside the axes says what the colours mean.
     """
     values = units(slide, scale)[int(unexplained)][:, SINK:]
-    cmap = matplotlib.colormaps["PuOr_r" if unexplained else "cividis"].with_extremes(bad="#dddddd")
-    limits = (-0.6, 0.6) if unexplained else (0.0, 2.0)
+    name = "PuOr_r" if unexplained else "cividis"
+    cmap = matplotlib.colormaps[name].resampled(LEVELS).with_extremes(bad="#dddddd")
+    limits = RANGES[unexplained]
     image = ax.imshow(
         np.ma.masked_invalid(values), cmap=cmap, vmin=limits[0], vmax=limits[1],
         aspect="auto", origin="lower", interpolation="nearest",
@@ -83,10 +87,28 @@ def draw_microscope(
     ax.set_ylim(-0.5, len(values) - 0.5)
     ax.axvline(slide.first - SINK - 0.5, color=VERMILLION, linewidth=2)
     ax.set_yticks([0, 9, 19, 29], ["1", "10", "20", "30"])
-    if label:
-        ax.set_ylabel("block")
-    ax.tick_params(length=0)
+    draw_scale(ax, image)
+    ax.set_ylabel("block" if label else "")
+    ax.tick_params(length=0, labelleft=label)
     return image
+
+
+def draw_scale(ax: Axes, image: Any) -> None:
+    """A narrow bar at the right of ``ax``: which colour is which value.
+
+    No `matplotlib.colorbar`, which cannot be removed from axes inside of others.
+    """
+    low, high = image.get_clim()
+    bar = ax.inset_axes([1.012, 0.0, 0.016, 1.0])
+    bar.imshow(
+        np.linspace(low, high, LEVELS)[:, None], cmap=image.cmap, norm=image.norm,
+        aspect="auto", origin="lower", extent=(0, 1, low, high),
+    )  # fmt: skip
+    bar.set_xticks([])
+    bar.yaxis.tick_right()
+    bar.set_yticks([low, (low + high) / 2, high])
+    bar.tick_params(length=0, labelsize=8, pad=2)
+    bar.spines[:].set_visible(False)
 
 
 def microscope(shown: Sequence[Slide], scale: np.ndarray, title: str) -> None:
@@ -96,7 +118,7 @@ def microscope(shown: Sequence[Slide], scale: np.ndarray, title: str) -> None:
         for line, slide in zip(grid, shown, strict=True):
             for ax, rest in zip(line, (False, True), strict=True):
                 draw_microscope(ax, slide, scale, rest, label=not rest)
-                what = "not explained by the token" if rest else f"velocity, {slide.answer} answer"
+                what = "not explained by the token" if rest else f"{UNIT}, {slide.answer} answer"
                 ax.set_title(what, fontsize=10, fontweight="normal")
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
 
@@ -114,7 +136,7 @@ def draw_intervals(
             continue
         e, colour = rows[name], KINDS[kind_of(name)]
         ax.plot([e.low, e.high], [k, k], color=colour, linewidth=2)
-        ax.plot(e.value, k, "o", color=colour, markersize=6)
+        ax.plot(e.value, k, "o", color=colour, markersize=6, clip_on=False)
     ax.axvline(middle, color=INK, linestyle=DASHED, linewidth=1.2)
     ax.set_yticks(range(len(names)), names, fontsize=9)
     for tick, name in zip(ax.get_yticklabels(), names, strict=False):  # shared axes have none

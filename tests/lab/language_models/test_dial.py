@@ -60,6 +60,7 @@ def test_the_live_measurement_is_the_recorded_one(shipped):
     for name, scores in found.scores.items():
         expected = kept["auroc"][name][KINDS[1]].value
         assert layout.auroc(scores[rows]).value == pytest.approx(expected, abs=0.01), name
+        assert found.values()[name] == layout.auroc(scores[rows]).value
     made_up = found.kind == 1
     assert found.customary[made_up].mean() < 0.05  # nobody taught it customs yet
     assert found.right[found.kind == 0].mean() > 0.97

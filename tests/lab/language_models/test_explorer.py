@@ -57,6 +57,13 @@ def test_the_picture_follows_the_answer(scope):
     assert bytes(scope.image.value) == before
 
 
+def test_one_bar_says_what_the_colours_are_however_often_the_picture_changes(scope):
+    for unexplained, ends in ((True, (-0.6, 0.6)), (False, (0.4, 1.6))):
+        scope.set(unexplained=unexplained)
+        (bar,) = scope._axes[0].child_axes
+        assert bar.get_ylim() == ends and not scope._axes[1].child_axes
+
+
 @pytest.mark.parametrize("bad", [[], [slide("Kenya", "own", 1)]])
 def test_slides_that_lack_an_answer_are_refused(bad):
     with pytest.raises(ExplorerError, match="three answers for each country"):

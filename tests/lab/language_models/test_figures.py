@@ -70,6 +70,19 @@ def test_the_microscope_marks_the_answer_and_leaves_unknown_tokens_blank(ax):
     assert line.get_xdata() == [1.5, 1.5]  # between the second and the third column
 
 
+@pytest.mark.parametrize(("unexplained", "ends"), [(False, (0.4, 1.6)), (True, (-0.6, 0.6))])
+def test_a_bar_has_the_colours_of_the_picture_at_their_values(ax, unexplained, ends):
+    image = figures.draw_microscope(ax, slide(), np.ones(L), unexplained)
+    (bar,) = ax.child_axes
+    (scale,) = bar.images
+    assert scale.get_cmap().name == image.get_cmap().name
+    assert image.get_clim() == ends == bar.get_ylim() == tuple(scale.get_extent()[2:])
+    low, high = scale.get_array()[[0, -1], 0]
+    assert len(scale.get_array()) == image.get_cmap().N  # each of its colours once
+    assert (low, high) == ends and scale.origin == "lower"
+    assert bar.get_yticks().tolist() == [ends[0], sum(ends) / 2, ends[1]]
+
+
 def test_intervals_have_the_colour_of_their_place(ax):
     rows = {"nll": estimate(0.9), "probe": estimate(0.6), "length": estimate(0.5)}
     figures.draw_intervals(ax, rows, 0.5)
@@ -78,6 +91,7 @@ def test_intervals_have_the_colour_of_their_place(ax):
     expected = [to_rgba(c) for c in (BLUE, VERMILLION, GREY)]
     assert [to_rgba(d.get_color()) for d in dots] == expected
     assert ax.get_ylim() == (2.5, -0.5)  # the first row on top
+    assert not any(d.get_clip_on() for d in dots)  # a dot on the edge is whole
     assert [t.get_text() for t in ax.get_yticklabels()] == list(rows)
 
 
@@ -122,8 +136,10 @@ def test_a_row_of_the_microscope_for_each_slide():
     figures.microscope([slide("own"), slide("right")], np.ones(L), "finding")
     titles = [ax.get_title(loc="left") for ax in pyplot.gcf().axes]
     assert titles == [
-        "velocity, own answer",
+        "velocity (mean = 1), own answer",
         "not explained by the token",
-        "velocity, right answer",
+        "velocity (mean = 1), right answer",
         "not explained by the token",
     ]
+    named = [ax.get_ylabel() for ax in pyplot.gcf().axes]
+    assert named == ["block", "", "block", ""]
