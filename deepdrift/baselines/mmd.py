@@ -120,7 +120,8 @@ class MMDDrift:
     feature_map : callable or nn.Module, optional
         Turns inputs into features ``(N, D)``, for the reference and for every test.
     layer : str, optional
-        Take the pooled state of this layer of the network ``feature_map``.
+        Take the pooled state of this layer of the network ``feature_map``. What is odd about it in
+        the reference (a state that depends on its batch, or on chance) is said in a warning.
     layout, mask
         How the layer's axes and padding are read, see `deepdrift.record`.
     forward : callable, optional

@@ -43,6 +43,10 @@ class Learning:
         In a distributed run (`torch.distributed`) every process calls it, each with its own shard,
         and all then hold the fit on all shards; so they do with `calibrate`.
 
+        Once for a monitor, up to eight samples of a first batch run alone too, and leave no trace.
+        A warning names layers whose states depend on the other samples of the batch, on chance or
+        not on the input at all; layers whose rows are no samples are refused.
+
         Raises
         ------
         CalibrationError

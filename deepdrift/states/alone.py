@@ -172,10 +172,10 @@ class FirstBatch:
 
     def _try(self, batch: Batch) -> tuple[dict[str, Tensor], dict[str, Exception]] | None:
         """States of a pass that leaves no trace, and layers whose rows are no samples."""
-        with self._recorder.aside(), self._untouched(), warnings.catch_warnings():
+        with self._recorder.aside(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                with self._quiet():
+                with self._untouched(), self._quiet():
                     run(self._network, batch, self._forward)
             except Exception:  # not every model can run these; then nothing is known
                 return None

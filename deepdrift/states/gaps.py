@@ -120,6 +120,6 @@ def _scale(states: Tensor, limit: float) -> tuple[float, float]:
     """Standard deviation of a channel between samples, and what rounding can make of its size."""
     whole = states[states.isfinite().all(dim=1)]
     if len(whole) < 2:
-        return 0.0, 0.0
+        return torch.inf, 0.0  # no telling
     spread = float((whole - whole.mean(dim=0)).square().mean().sqrt())
     return spread, limit * float(whole.square().mean().sqrt())

@@ -65,9 +65,10 @@ class Untouched:
                         where[name] = value
             for value, before in held:
                 _refill(value, before)
-            with torch.no_grad():
+            with torch.inference_mode():  # tensors made in that mode can be written to nowhere else
                 for tensor, before in written:
-                    tensor.copy_(before)
+                    if not torch.equal(tensor, before):
+                        tensor.copy_(before)
 
     def _places(self) -> Iterator[dict[str, Any]]:
         """Where modules keep things: attributes of their own, and buffers."""
@@ -76,7 +77,7 @@ class Untouched:
 
     def _tensors(self) -> Iterator[Tensor]:
         for where in self._places():
-            yield from (value for value in where.values() if isinstance(value, Tensor))
+            yield from (value for value in where.values() if _is_plain(value))
 
     def _written(self) -> list[Tensor]:
         """Tensors that are new, or were written to, since the beginning; and all small ones.
@@ -99,6 +100,11 @@ class Untouched:
 def version(tensor: Tensor) -> int:
     """How often a tensor was written to, as far as that is counted."""
     return 0 if tensor.is_inference() else tensor._version
+
+
+def _is_plain(value: Any) -> bool:
+    plain = type(value) is Tensor and not value.is_nested and not value.is_quantized
+    return plain and value.layout is torch.strided and value.device.type != "meta"
 
 
 def _refill(value: Any, before: Any) -> None:

@@ -499,6 +499,36 @@ def test_what_a_model_keeps_is_that_of_the_batches_alone():
         same(model.state_dict()[name], value, rtol=0, atol=0)
 
 
+class KeepsInferred(Net):
+    """Keeps tensors that were made in inference mode, and writes to them."""
+
+    def __init__(self):
+        super().__init__(nn.Tanh())
+        self.sum = None
+
+    @torch.inference_mode()
+    def forward(self, x):
+        self.sum = torch.zeros(5) if self.sum is None else self.sum
+        self.sum += x.sum(0)
+        return super().forward(x)
+
+
+def test_tensors_made_in_inference_mode_are_given_back():
+    model, x = build(KeepsInferred), randn(20, 5)
+    assert said(model, x, ["a", "b"])[0] == []
+    same(model.sum, x.sum(0), rtol=0, atol=0)
+
+
+def test_what_the_user_differentiates_later_is_not_written_to():
+    model, x = build(lambda: Net(nn.Tanh())), randn(20, 5)
+    model.kept = (model.a.weight**2).exp()  # its backward needs the numbers
+    version = model.kept._version
+    assert said(model, x, ["a", "b"])[0] == []
+    assert model.kept._version == version
+    model.kept.sum().backward()
+    same(model.a.weight.grad, (2 * model.a.weight * model.kept).detach())
+
+
 def test_what_is_read_is_the_batch_and_not_the_samples_alone():
     model, x = build(lambda: Net(nn.Tanh())), randn(40, 5)
     monitor = DeepDriftMonitor(model, ["a", "b"]).fit([x])
@@ -544,3 +574,4 @@ def test_rows_that_are_not_finite_in_both_passes_are_the_same():
     states = torch.tensor([[float("nan")], [2.0], [4.0]])
     assert gap(states.clone(), states, [0, 1, 2], 1e-4) == 0.0
     assert gap(torch.full((3, 1), float("nan")), states, [0, 1, 2], 1e-4) == float("inf")
+    assert gap(states[:2] + 1e-6, states[:2], [0, 1], 1e-4) == 0.0  # one row says nothing
