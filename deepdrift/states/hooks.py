@@ -63,6 +63,8 @@ class _Hook(Uncopied):
 
     def __call__(self, module: nn.Module, *values: Any) -> None:
         recorder = self._recorder()
+        if len(values) == 1 and self._method != "_take_lengths":
+            return  # without keywords: another thread is removing this hook right now
         if recorder is not None:
             getattr(recorder, self._method)(*self._args, module, *values)
 

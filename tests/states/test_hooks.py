@@ -492,3 +492,12 @@ def test_states_before_the_first_pass():
         with pytest.raises(StateError, match="run the model first"):
             states["1"]
         assert len(states) == 0
+
+
+def test_a_hook_that_another_thread_removes_in_the_middle_of_a_pass_breaks_nothing():
+    """PyTorch forgets that a hook takes keywords before it forgets the hook."""
+    model, x = nn.Sequential(nn.Linear(3, 3), nn.ReLU()), torch.ones(2, 3)
+    with record(model, ["0"]):
+        for module in model.modules():
+            module._forward_pre_hooks_with_kwargs.clear()
+        assert torch.equal(model(x), model[0](x).relu())
