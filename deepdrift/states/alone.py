@@ -17,7 +17,7 @@ from deepdrift.errors import StateError
 from deepdrift.states.batches import Batch, Forward
 from deepdrift.states.first_pass import FirstPass
 from deepdrift.states.forward import Quiet, run
-from deepdrift.states.gaps import gap, in_other_rows, rounding
+from deepdrift.states.gaps import gap, in_other_rows, noting_types, rounding, rounding_of
 from deepdrift.states.parts import NoParts, some_of, tensors_of
 from deepdrift.states.rows import NoSamples
 from deepdrift.states.untouched import Untouched, version
@@ -86,6 +86,7 @@ class FirstBatch:
         self._left = 0 if _is_spread_or_compiled(network) else _TRIES
         self._untouched = Untouched(network)
         self._inputs: list[tuple[Tensor, int]] = []
+        self._limit = 0.0  # what rounding can do, relative to the size of a state
 
     @property
     def done(self) -> bool:
@@ -110,9 +111,9 @@ class FirstBatch:
         if any(version(x) != before for x, before in self._inputs):
             self._left = 0
             return [_WRITES]
-        limit, said, chance = rounding(self._network, tensors_of(batch)), [], {}
+        self._limit, said, chance = rounding(self._network, tensors_of(batch)), [], {}
         if self._quiet.draws or self._untouched.keeps:
-            chance = self._by_chance(batch, states, limit)
+            chance = self._by_chance(batch, states)
             said = _say_chance(chance, "draws" if self._quiet.draws else "keeps")
             states = {k: v for k, v in states.items() if k not in chance}
         again = self._alone(batch, n, set(states)) if states else None
@@ -120,12 +121,13 @@ class FirstBatch:
             self._left = 0
         if again is None:
             return said
-        apart = _apart(again, states, limit)
+        apart = _apart(again, states, self._limit)
         if (apart or again.refused) and not said:
-            chance = self._by_chance(batch, states, limit)
+            chance = self._by_chance(batch, states)
             said = _say_chance(chance, "either")
-        for name, state in states.items():
-            if name in again.states and in_other_rows(again.states[name], state, again.rows, limit):
+            apart = _apart(again, states, self._limit)
+        for name in again.states.keys() & states.keys():
+            if in_other_rows(again.states[name], states[name], again.rows, self._limit):
                 again.refused[name] = StateError(
                     "its rows are the samples in another order (sorted, or shuffled), as samples "
                     "that run alone show; hand them back in order, or leave the layer out with "
@@ -137,13 +139,16 @@ class FirstBatch:
             {k: v for k, v in apart.items() if k not in chance and k not in refused}, n
         )
 
-    def _by_chance(self, batch: Batch, states: dict[str, Tensor], limit: float) -> dict[str, float]:
+    def _by_chance(self, batch: Batch, states: dict[str, Tensor]) -> dict[str, float]:
         """Layers that another pass over the very same batch changes, and by how much."""
-        found = self._try(batch)
+        kinds: set[torch.dtype] = set()
+        with noting_types(kinds):
+            found = self._try(batch)
+        self._limit = max(self._limit, rounding_of(kinds))
         if found is None:
             return {}
         n = len(next(iter(states.values())))
-        return _apart(Again(range(n), *found), states, limit, but=_BY_CHANCE)
+        return _apart(Again(range(n), *found), states, self._limit, but=_BY_CHANCE)
 
     def _alone(self, batch: Batch, n: int, layers: set[str]) -> Again | None:
         """Some samples one by one; where that cannot be, together, but fewer than in the batch."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.module import register_module_forward_hook
 
 _SHARE = 0.02  # of the spread between samples; less than that changes no score
 _ROUNDING = 1e-4  # of the size of a state, after a deep network in float32
@@ -28,12 +30,43 @@ def rounding(network: nn.Module, inputs: Iterable[Any] = ()) -> float:
     kinds = {x.dtype for x in tensors if x.is_floating_point()}
     devices = {x.device.type for x in tensors}
     kinds |= {torch.get_autocast_dtype(d) for d in devices if _autocast(d)}
-    limits = [_ROUNDING, *(_STEPS * torch.finfo(k).eps for k in kinds)]
+    limits = [_ROUNDING, rounding_of(kinds)]
     if devices - {"cpu", "meta"}:
         limits.append(_TENSOR_CORES)
     if any("quantized" in type(m).__module__ for m in network.modules()):
         limits.append(_STEPS * _EIGHT_BITS)
     return max(limits)
+
+
+def rounding_of(kinds: Iterable[torch.dtype]) -> float:
+    """The same by the types of numbers alone; 0 without any."""
+    return max((_STEPS * torch.finfo(kind).eps for kind in kinds), default=0.0)
+
+
+@contextmanager
+def noting_types(found: set[torch.dtype]) -> Iterator[None]:
+    """Collect the types in which modules hand on floating-point numbers.
+
+    A model may compute in a shorter type than that of its weights, by an autocast of its own.
+
+    Examples
+    --------
+    >>> found = set()
+    >>> with noting_types(found), torch.autocast("cpu", torch.bfloat16):
+    ...     _ = nn.Linear(2, 2)(torch.zeros(1, 2))
+    >>> found
+    {torch.bfloat16}
+    """
+
+    def note(_: nn.Module, __: Any, output: Any) -> None:
+        parts = output if isinstance(output, tuple | list) else [output]
+        found.update(x.dtype for x in parts if isinstance(x, Tensor) and x.is_floating_point())
+
+    handle = register_module_forward_hook(note)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 def _autocast(device: str) -> bool:

@@ -432,6 +432,26 @@ def test_nothing_is_said_of_layers_with_eight_bits():
     assert said(model, randn(40, 16), ["0", "2"])[0] == []
 
 
+class Rounds(Net):
+    """Computes in bfloat16 inside, and rounds otherwise in batches of another size, as GPUs do."""
+
+    def __init__(self, by):
+        super().__init__(nn.Tanh())
+        self.by = by
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            x = super().forward(x)
+        return x.float() + 10 + (self.by if len(x) == 1 else 0.0)
+
+
+def test_rounding_in_a_type_of_the_models_own_is_no_company():
+    """The output is near 10, so 0.1 is 3 roundings; 2 is 50, and no rounding."""
+    few, many = (nn.Sequential(build(lambda by=by: Rounds(by)), nn.Identity()) for by in (0.1, 2.0))
+    assert said(few, randn(20, 5), ["1"], score="distance")[0] == []
+    assert COMPANY in said(many, randn(20, 5), ["1"], score="distance")[0][0]
+
+
 @pytest.mark.parametrize("forward", [None, lambda model, batch: model(batch["x"])])
 def test_dicts_and_calls_of_ones_own(forward):
     class Named(Net):
