@@ -24,9 +24,10 @@ class LayerInfo(NamedTuple):
     shape : tuple of int or None
         Of its output; None if it returned no tensor.
     layout : str or None
-        What the axes are taken for; a question mark where another reading is possible.
+        What the axes are taken for, with a question mark where another reading is possible; a
+        question mark alone where no state can be made of it.
     width : int or None
-        Length of its state.
+        Length of its state, if it has one.
     """
 
     name: str

@@ -107,7 +107,11 @@ def _image_axes(module: nn.Module) -> int:
 
 
 def axes_of(
-    module: nn.Module, shape: tuple[int, ...], ran: Sequence[Leaf], inside: Sequence[Leaf]
+    module: nn.Module,
+    shape: tuple[int, ...],
+    ran: Sequence[Leaf],
+    inside: Sequence[Leaf],
+    as_it_was: bool = False,
 ) -> Axes:
     """Layout of an output with samples first, by the layers that ran.
 
@@ -120,11 +124,15 @@ def axes_of(
         Layers with weights that ran in this pass before the output was seen, in order.
     inside : sequence of Leaf
         Those of them that ran inside ``module``.
+    as_it_was : bool
+        Whether the output is the very tensor that the last of them returned.
 
     Returns
     -------
     Axes
-        ``doubtful`` if two axes are of the layer's width and nothing tells them apart.
+        ``doubtful`` if two axes are of the layer's width and nothing tells them apart. Then an
+        image has its channels first if a convolution ran inside: most such blocks turn the axes
+        for their linear layers alone.
 
     Raises
     ------
@@ -154,15 +162,17 @@ def axes_of(
     same_place = own or isinstance(module, _ELEMENTWISE)
     allowed = [axis for count, axis in _BY_AXIS if count == n]
     for found in reversed(evidence):
-        if same_place and found.shape == shape:
+        if (same_place or (as_it_was and found is ran[-1])) and found.shape == shape:
             return _axes(n, found.axis, shape)
         fits = [axis for axis in allowed if shape[axis] == found.width]
         if len(fits) == 1:
             return _axes(n, fits[0], shape)
         if len(fits) > 1:  # as long as wide: one kind of layers only, or there is no telling
             ends = {x.axis == len(x.shape) - 1 for x in evidence}
-            axis = allowed[-1] if found.axis == len(found.shape) - 1 else allowed[0]
-            return _axes(n, axis, shape, doubtful=len(ends) > 1)
+            last = found.axis == len(found.shape) - 1
+            if n == 4 and len(ends) > 1:
+                last = not any(isinstance(x.module, nn.modules.conv._ConvNd) for x in inside)
+            return _axes(n, allowed[-1] if last else allowed[0], shape, doubtful=len(ends) > 1)
         rest = [size for i, size in enumerate(found.shape[1:], 1) if i != found.axis]
         places = [a for a in allowed if [*shape[1:a], *shape[a + 1 :]] == rest]
         if len(places) == 1:  # other channels at the same positions: a concatenation
@@ -171,7 +181,7 @@ def axes_of(
         if len(found.shape) == n:
             last = found.axis == n - 1
             return _axes(n, allowed[-1] if last else allowed[0], shape)
-    return Axes(_DEFAULT[n], shape[_CHANNEL_AXIS[_DEFAULT[n]]])
+    return Axes(_DEFAULT[n], shape[_CHANNEL_AXIS[_DEFAULT[n]]], doubtful=n == 3)
 
 
 def _axes(n: int, axis: int | None, shape: tuple[int, ...], doubtful: bool = False) -> Axes:
@@ -202,3 +212,17 @@ def static_axes(network: nn.Module, module: nn.Module, shape: tuple[int, ...]) -
     elif n == 4 and isinstance(module, nn.LayerNorm | nn.Linear):
         return _axes(n, 3, shape)
     return axes_of(module, shape, (), ())
+
+
+def said_of(plan: Axes, name: str, shape: tuple[int, ...]) -> str:
+    """What to say of a layer whose axes are doubtful, with the remedy."""
+    remedy = f'taken for {plan.layout}. Say which it is with layout={{"{name}": "..."}}'
+    if sum(size == plan.width for size in shape[1:]) > 1:
+        return (
+            f"layer {name!r}: two axes of its output {shape} are as long as the layer is wide "
+            f"({plan.width}); {remedy}, or show it an input of another size first"
+        )
+    return (
+        f"layer {name!r}: no layer that ran says which axis of its output {shape} holds positions "
+        f"and which channels; {remedy}"
+    )

@@ -19,7 +19,8 @@ def list_layers(
 ) -> list[LayerInfo]:
     """What can be watched: every layer that runs on ``example``, in execution order.
 
-    A layer is listed when it has finished, so a block follows its parts. One forward pass in
+    A layer is listed when it has finished, so a block follows its parts. Where two readings of its
+    axes are possible, a warning says so and a question mark follows the layout. One forward pass in
     evaluation mode; the model and the random generators are left as they were.
 
     Parameters
@@ -53,7 +54,8 @@ def list_layers(
             pass  # listed without a shape; the pass goes on
         found.append((name, type(module).__name__, shape))
 
-    with Recorder(network, list(named)) as states:
+    recorder = Recorder(network, list(named))
+    with recorder:
         handles = [
             module.register_forward_hook(lambda m, _, out, name=name: note(name, m, out))
             for name, module in named.items()
@@ -62,7 +64,7 @@ def list_layers(
             run_quietly(network, example, forward)
         finally:
             remove_hooks(handles)
-        return [_info(states, *entry) for entry in _numbered(found)]
+        return [_info(recorder, *entry) for entry in _numbered(found)]
 
 
 def _numbered(found: list[tuple[str, str, Any]]) -> list[tuple[str, str, str, Any]]:
@@ -75,9 +77,11 @@ def _numbered(found: list[tuple[str, str, Any]]) -> list[tuple[str, str, str, An
     return keyed
 
 
-def _info(states: Any, key: str, name: str, kind: str, shape: Any) -> LayerInfo:
-    current = states.current()
+def _info(recorder: Recorder, key: str, name: str, kind: str, shape: Any) -> LayerInfo:
+    current = recorder.states.current()
     state = None if current is None else current.values.get(key)
-    if state is None:
-        return LayerInfo(name, kind, shape)
-    return LayerInfo(name, kind, shape, current.layouts.get(key), state.shape[1])
+    if current is None or state is None or key in current.errors:
+        return LayerInfo(name, kind, shape, None if shape is None else "?")
+    layout = current.layouts.get(key)
+    doubt = "?" if layout is not None and recorder.doubts_axes(key, len(layout)) else ""
+    return LayerInfo(name, kind, shape, layout and layout + doubt, state.shape[1])

@@ -54,6 +54,7 @@ class Probe:
 
     def __init__(self, inputs: Sequence[Any]) -> None:
         self.leaves: list[Leaf] = []
+        self.last: Tensor | None = None  # what the last of them returned
         self.named: dict[str, None] = {}  # the leaves by name
         self.began: dict[str, int] = {}
         self.enters: dict[str, bool] = {}
@@ -131,6 +132,7 @@ class Probe:
         if tensor.is_nested:
             return
         self.leaves.append(leaf(module, tuple(tensor.shape)))
+        self.last = tensor
         if 2 <= getattr(module, "out_features", 0) <= _MOST_OUTPUTS:
             self.heads = [*self.heads[1 - _HEADS_KEPT :], (name, tensor.detach())]
 

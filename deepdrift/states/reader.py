@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from deepdrift.errors import StateError
 from deepdrift.states import padding
 from deepdrift.states.layers import find_layer
-from deepdrift.states.layout import Axes, axes_of, static_axes
+from deepdrift.states.layout import Axes, axes_of, said_of, static_axes
 from deepdrift.states.outputs import find_tensor, unpack
 from deepdrift.states.owners import mask_of
 from deepdrift.states.passes import Pass
@@ -148,18 +148,13 @@ class StateReader:
         if probe is not None:
             inside = probe.inside(self._own[id(module)])
             if probe.leaves:
-                plan = axes_of(module, shape, probe.leaves, inside)
+                plan = axes_of(module, shape, probe.leaves, inside, tensor is probe.last)
             else:
                 plan = static_axes(self._network, module, shape)
             self._plans[key, tensor.ndim] = plan
             self._settled.pop(key, None)
             if plan.doubtful:
-                self._say(
-                    name,
-                    f"layer {name!r}: two axes of its output {shape} are as long as the layer is "
-                    f"wide ({plan.width}); taken for {plan.layout}. Say which it is with "
-                    f'layout={{"{name}": "..."}}, or show it an input of another size first',
-                )
+                self._say(name, said_of(plan, name, shape))
         elif plan is None:
             others = [p for (k, n), p in self._plans.items() if k == key and n > 1]
             if others and len(others[0].layout) == tensor.ndim + 1:
@@ -174,6 +169,11 @@ class StateReader:
         if layout == "NTD" and probe is None and self._time_first:
             layout = self._oriented(current.rows, shape, plan.time_first)
         return layout
+
+    def doubts_axes(self, key: str, ndim: int) -> bool:
+        """Whether the axes of a layer's output could be read in another way as well."""
+        plan = self._plans.get((key, ndim))
+        return plan is not None and plan.doubtful
 
     def _oriented(self, rows: int | None, shape: tuple[int, ...], before: bool | None) -> str:
         """``NTD`` or ``TND``, by the number of samples, else as before."""
