@@ -19,6 +19,7 @@ COMPARED = {"text/plain", "text/html", "text/latex", "image/svg+xml", "applicati
 ABSOLUTE_PATH = re.compile(
     r"(?<![\w.:/-])/(?:home|root|Users|tmp|private|work|workspace|mnt|opt|var)/\w|\b[A-Z]:\\\w"
 )
+STYLE = re.compile(r"\x1b\[[\d;]*m")  # colours of a traceback, which may stand before a path
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 NUMBERED = re.compile(r"^## (\d+)\b", re.MULTILINE)
 SECTION = re.compile(r"^## (\d+) · \S", re.MULTILINE)
@@ -171,6 +172,7 @@ def clean_outputs(notebook: NotebookNode, path: Path) -> Iterator[str]:
             if output.output_type == "error" and "raises-exception" not in tags(cell):
                 yield f"stored error {output.ename}: {output.evalue[:80]}"
         for text in stored_texts(cell):
+            text = STYLE.sub("", text)
             if found := ABSOLUTE_PATH.search(text):
                 yield f"absolute path in an output: {text[found.start() : found.start() + 60]!r}"
 

@@ -146,6 +146,17 @@ FAULTS = {
         lambda nb: nb.cells[1].outputs.append(stdout("read /" + "home/ann/data.npz\n")),
         lambda nb: nb.cells[1].outputs.append(display({"text/plain": "PosixPath('/" + "tmp/x')"})),
         lambda nb: nb.cells[1].outputs.append(stdout("read C:" + "\\Users\\ann\n")),
+        lambda nb: nb.cells[1].update(
+            metadata={"tags": ["raises-exception"]},
+            outputs=[
+                new_output(
+                    "error",
+                    ename="ValueError",
+                    evalue="no",
+                    traceback=["File \x1b[32m/" + "home/ann/x.py:3\x1b[39m", "ValueError: no"],
+                )
+            ],
+        ),
     ],
     "short_code": [
         lambda nb: nb.cells[1].update(source="x = 1;"),

@@ -135,6 +135,18 @@ def test_guards_and_answers_to_predictions_open_collapsed(folder):
     assert covers == [{}, {"tags": ["guard"], "jupyter": {"source_hidden": True}}, {}, {}]
 
 
+def test_of_an_expected_error_only_what_it_says_is_stored(folder):
+    path = folder / "02_velocity.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    lines = ["Traceback", "File x.py:3", "ValueError: no"]
+    error = new_output("error", ename="ValueError", evalue="no", traceback=lines)
+    notebook.cells.append(new_code_cell("1 / 0", outputs=[error]))
+    nbformat.write(notebook, path)
+    tool.refresh(path, execute=False)
+    (cell,) = [c for c in nbformat.read(path, as_version=4).cells if c.source == "1 / 0"]
+    assert cell.outputs == [error | {"traceback": ["ValueError: no"]}]
+
+
 def test_a_notebook_with_a_letter_stands_between_its_neighbours(folder):
     source = (folder / "01_states.ipynb").read_text().replace("01 · States", "01b · More")
     (folder / "01b_more.ipynb").write_text(source)

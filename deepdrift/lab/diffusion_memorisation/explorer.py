@@ -76,7 +76,8 @@ class TrainingExplorer(Explorer):
         left.set_title(f"step {found.steps[k]:,}")
         right.fill_between(found.steps, *found.copied[:, 1:3].T, color=VERMILLION, alpha=0.2)
         right.plot(found.steps, found.copied[:, 0], color=VERMILLION, linewidth=2)
-        right.plot(found.steps[k], found.copied[k, 0], "o", color=VERMILLION, markersize=10)
+        right.plot(found.steps[k], found.copied[k, 0], "o", color=VERMILLION, markersize=10,
+                   clip_on=False)  # fmt: skip
         figures.draw_steps(right, found.steps[::2])
         right.set_xlim(found.steps[0] * 0.8, found.steps[-1] * 1.25)
         ticks = [t for t in (100, 1600, 25600) if t <= found.steps[-1]]

@@ -79,7 +79,7 @@ def draw_rows(
 def rows(pictures: Mapping[str, Any], title: str, framed: Sequence[bool] | None = None) -> None:
     """`draw_rows` as a figure."""
     n = len(next(iter(pictures.values())))
-    height = 0.55 + min(6.6 / n, 0.6) * len(pictures)
+    height = 0.55 + min(6.6 / n, 0.85) * len(pictures)  # eight or more fill the width
     with figures.figure(height) as fig:
         ax = fig.subplots()
         draw_rows(ax, pictures, framed)
@@ -171,7 +171,7 @@ def time_axis(run: Run, rivals: Mapping[str, Rival], title: str) -> None:
         ends["held-out loss"], shades["held-out loss"] = min(loss[-1], 1), GREY
         ax.axhline(0.5, color=GREY, linewidth=0.8)
         draw_steps(ax, run.steps)
-        ax.set(ylim=(0, 1.03), ylabel="AUROC for members; share")
+        ax.set(ylim=(0, 1.03), ylabel="AUROC; share; loss")
         ax.set_title(title)
         draw_end_labels(ax, ends, shades)
 
@@ -204,7 +204,7 @@ def leads(table: Mapping[str, Mapping[str, float]], title: str) -> None:
         ax.minorticks_off()
         ax.set_yticks(range(len(others)), list(others))
         ax.set_ylim(len(others) - 0.4, -0.6)
-        ax.set_xlabel("lasting warning, in steps at which copying begins (left: earlier)")
+        ax.set_xlabel("step of the warning / step of copying (left: earlier)")
         ax.set_title(title)
 
 
@@ -228,11 +228,11 @@ def twins(runs: Sequence[Run], title: str) -> None:
         axes = fig.subplots(1, len(runs), sharey=True, squeeze=False)[0]
         for ax, run in zip(axes, runs, strict=True):
             draw_collisions(ax, run)
-            draw_steps(ax, run.steps)
             ax.set_yscale("log")
+            draw_steps(ax, run.steps)
             ax.text(0.04, 0.06, f"{run.n_images:,} images", color=ink(shade(run.n_images)),
                     transform=ax.transAxes, **TEXT)  # fmt: skip
-        axes[0].set_ylabel("as if drawn from")
+        axes[0].set_ylabel("as if drawn from (images)")
         fig.suptitle(title, x=0.01, ha="left", fontweight="bold", fontsize=13)
 
 

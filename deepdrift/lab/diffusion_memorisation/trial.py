@@ -164,7 +164,7 @@ def warning_table(
         return for_good(run.steps, warned) if lasting else run.first(warned)
 
     table = {n: {column(r): when(r, rings(x, r)) for r in runs} for n, x in rivals.items()}
-    table["collisions"] = {column(r): when(r, r.collision_rings()) for r in runs}
+    table["twins"] = {column(r): when(r, r.collision_rings()) for r in runs}
     table["held-out loss rises"] = {column(r): r.divergence() for r in runs}
     table["copying begins"] = {column(r): r.onset() for r in runs}
     return table
@@ -177,4 +177,4 @@ def cry_table(rivals: Mapping[str, Rival], runs: Sequence[Run]) -> dict[str, dic
         return proportion(int(rung.sum()), len(rung))
 
     table = {n: {column(r): share(rings(x, r)) for r in runs} for n, x in rivals.items()}
-    return table | {"collisions": {column(r): share(r.collision_rings()) for r in runs}}
+    return table | {"twins": {column(r): share(r.collision_rings()) for r in runs}}

@@ -94,12 +94,13 @@ def test_statistics_on_one_axis():
     assert drawn[3] == pytest.approx([0.3, 0.2, 0.207, 0.5])
     words = {t.get_text() for t in ax.texts}
     assert {"loss gap", "bottleneck norm", "share of copies", "held-out loss"} <= words
+    assert ax.get_ylabel() == "AUROC; share; loss"  # one word for each kind of line
 
 
 def test_leads_are_ratios_and_never_is_said():
     table = {
         "bottleneck norm": {"a": 100.0, "b": 50.0},
-        "collisions": {"a": 800.0, "b": float("inf")},
+        "twins": {"a": 800.0, "b": float("inf")},
         "copying begins": {"a": 400.0, "b": 100.0},
     }
     figures.leads(table, "t")
@@ -109,7 +110,7 @@ def test_leads_are_ratios_and_never_is_said():
     )
     assert points == [(0, 0.25), (0, 0.5), (1, 2.0)]
     assert [t.get_text() for t in ax.texts] == ["1 never"] and ax.texts[0].get_position()[1] == 1
-    assert [t.get_text() for t in ax.get_yticklabels()] == ["bottleneck norm", "collisions"]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["bottleneck norm", "twins"]
     assert ax.get_ylim()[0] > ax.get_ylim()[1]  # the first row stands on top
 
 

@@ -72,10 +72,10 @@ def test_a_warning_that_falls_silent_does_not_last(rivals):
     )
     assert lasting["loss gap"]["32 (0)"] == 200
     assert lasting["bottleneck velocity"]["32 (0)"] == math.inf
-    assert lasting["collisions"]["32 (0)"] == 800  # the first upper end of at most 64
+    assert lasting["twins"]["32 (0)"] == 800  # the first upper end of at most 64
     assert lasting["held-out loss rises"]["32 (0)"] == 800
     assert lasting["copying begins"]["32 (0)"] == pytest.approx(run.onset())
-    assert list(lasting)[-3:] == ["collisions", "held-out loss rises", "copying begins"]
+    assert list(lasting)[-3:] == ["twins", "held-out loss rises", "copying begins"]
 
 
 def test_cries_are_shares_of_checkpoints(rivals):
@@ -84,7 +84,7 @@ def test_cries_are_shares_of_checkpoints(rivals):
     table = trial.cry_table(rivals, [quiet])
     assert float(table["bottleneck norm"]["4,000 (0)"]) == 0.75
     assert float(table["bottleneck velocity"]["4,000 (0)"]) == 0
-    assert float(table["collisions"]["4,000 (0)"]) == 0.25
+    assert float(table["twins"]["4,000 (0)"]) == 0.25
 
 
 def test_words_for_places():
