@@ -410,8 +410,9 @@ class DeepDriftMonitor(Learning, Keeping):
             )
         if current.training:
             warnings.warn(
-                "read: the last pass ran in train mode, with dropout and batch statistics, and "
-                "normal is calibrated in evaluation mode; call model.eval()",
+                "read: the last pass ran in train mode, as a whole or in a part of the model, with "
+                "dropout or batch statistics, and normal is calibrated in evaluation mode; call "
+                "model.eval()",
                 UserWarning,
                 stacklevel=4,
             )

@@ -22,7 +22,7 @@ from deepdrift.states.blocks import auto_layers, parts
 from deepdrift.states.first_pass import FirstPass
 from deepdrift.states.forward import unwrap
 from deepdrift.states.inputs import INPUT, find_input, statistics_of
-from deepdrift.states.layers import as_names, find_layer, refuse_twins, remove_hooks
+from deepdrift.states.layers import as_names, find_layer, is_moody, refuse_twins, remove_hooks
 from deepdrift.states.owners import (
     Owner,
     decoders_of,
@@ -104,6 +104,7 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
         refuse_twins(modules)
         super().__init__(network, watched, pooling, layout, check_rows)
         self._mask, self.inputs = mask, inputs
+        self._moody = [m for m in network.modules() if is_moody(m)]
         self.states = States(watched)
         self._handles: list[RemovableHandle] = []
         self._by_layer: dict[str, RemovableHandle] = {}
@@ -235,7 +236,7 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
         if current is None or not current.running:
             current = self.states.begin(current)
             try:
-                current.training = self._network.training
+                current.training = self._network.training or self._trains_in_part()
                 current.transformed = in_transform()
                 current.rows, current.shape = padding.count_rows(args, kwargs)
                 if self._orientation == "time":
@@ -253,6 +254,12 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
             except Exception as error:
                 current.errors[""] = error
         current.running.append(root)
+
+    def _trains_in_part(self) -> bool:
+        """Whether dropout or batch statistics are on in a model that is in evaluation mode."""
+        if torch.compiler.is_compiling():
+            return False
+        return any(module.training for module in self._moody)
 
     def _may_be_padded(self, given: Tensor) -> bool:
         """Sequences of a model that takes masks; images are never padded."""

@@ -102,3 +102,20 @@ def remove_hooks(handles: list[RemovableHandle]) -> None:
     for handle in handles:
         handle.remove()
     handles.clear()
+
+
+def is_moody(module: nn.Module) -> bool:
+    """Whether a module of PyTorch gives other numbers in train mode: by chance, or by the batch.
+
+    Examples
+    --------
+    >>> is_moody(nn.Dropout(0.1)), is_moody(nn.Dropout(0.0)), is_moody(nn.LayerNorm(2))
+    (True, False, False)
+    """
+    if isinstance(module, nn.modules.dropout._DropoutNd):
+        return module.p > 0
+    if isinstance(module, nn.RNNBase):
+        return module.dropout > 0 and module.num_layers > 1
+    if isinstance(module, nn.MultiheadAttention):
+        return module.dropout > 0
+    return isinstance(module, nn.modules.batchnorm._BatchNorm)

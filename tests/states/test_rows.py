@@ -6,6 +6,8 @@ that speaks of rows, samples or the batch; no new argument. `read()` after sever
 
 from __future__ import annotations
 
+import warnings
+
 import pytest
 import torch
 from field_models import (
@@ -587,6 +589,32 @@ def test_a_train_mode_pass_is_said():
         torch.manual_seed(0)
         call(net, randn(30, 5))
     right_or_said(monitor.read, lambda r: pytest.fail("no word that training is on"), "train")
+
+
+@pytest.mark.parametrize("part", ["1", "3"])
+def test_a_part_in_train_mode_is_said(part):
+    """Monte Carlo dropout, or batch statistics, in a model that is in evaluation mode."""
+    net = build(
+        lambda: nn.Sequential(
+            nn.Linear(5, 8),
+            nn.Dropout(0.5),
+            nn.Linear(8, 8),
+            nn.BatchNorm1d(8, momentum=0.0),
+            nn.ReLU(),
+        )
+    )
+    monitor = fitted(net, lambda n, s: randn(n, 5, seed=s), layer_names=["0", "2", "4"])
+    call(net, randn(30, 5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        right = monitor.read().score
+    net.get_submodule(part).train()
+    with pytest.warns(UserWarning, match="train mode.*in a part of the model"):
+        call(net, randn(30, 5))
+        monitor.read()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same(monitor.read(randn(30, 5)).score, right)  # our own pass is in evaluation mode
 
 
 def test_a_loop_of_cells_is_not_told_about_flatten():
