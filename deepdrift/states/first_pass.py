@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +16,7 @@ from deepdrift.states.layers import find_layer, remove_hooks
 from deepdrift.states.passes import NotCalledError, Pass, States
 from deepdrift.states.probe import Probe, time_first
 from deepdrift.states.reader import StateReader
-from deepdrift.states.rows import answer_for_many
+from deepdrift.states.rows import answer_for_many, run_one_by_one
 
 
 class FirstPass(StateReader):
@@ -120,7 +121,17 @@ class FirstPass(StateReader):
                 self._check_rows(current, key.split("#")[0], current.values[key], shape)
             except StateError as error:
                 current.errors.setdefault(key, error)
+        self._name_loops(current)
         return tie
+
+    def _name_loops(self, current: Pass) -> None:
+        """Say of layers that ran once for each sample that this is why they have no rows."""
+        calls = Counter(key.split("#")[0] for key in {*current.values, *current.errors} if key)
+        for key, error in current.errors.items():
+            n = calls[key.split("#")[0]]
+            one = current.shapes.get(key, (1,))[:1] == (1,)
+            if one and n > 1 and n == current.rows and isinstance(error, StateError):
+                current.errors[key] = run_one_by_one(n)
 
     def _is_time_first(self, module: nn.Module) -> tuple[bool, bool]:
         """Surely (by PyTorch's own modules), and probably (it holds attention of that kind)."""

@@ -85,6 +85,16 @@ def check_rows(
     )
 
 
+def run_one_by_one(n: int) -> NoSamples:
+    """What is said of a layer that ran n times for n samples, and has no rows for them."""
+    return NoSamples(
+        f"it ran {n} times for {n} samples: the model loops over samples, and a state needs one "
+        "row for each sample of one run. Give batches of one sample, and where the layer sees no "
+        "axis for samples pooling=lambda h: h[None]; or name layers that see the whole batch with "
+        "layers= (layer_names= of a monitor)"
+    )
+
+
 def answer_for_many(output: Any, rows: int | None) -> tuple[int, ...] | None:
     """Shape of what a model returned, if that is fewer answers than the batch has rows.
 

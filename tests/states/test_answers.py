@@ -121,6 +121,29 @@ def test_a_batch_that_the_model_cuts_up_is_named():
     same(collect(build(Pieces), [randn(4, 5)], ["each.1"]).states["each.1"], right)
 
 
+class Loops(nn.Module):
+    """One sample after the other, with or without an axis for it."""
+
+    def __init__(self, axis):
+        super().__init__()
+        self.each, self.axis, self.out = nn.Linear(5, 6), axis, nn.Linear(6, 3)
+
+    def forward(self, x):
+        rows = x.split(1) if self.axis else x.unbind()
+        return self.out(torch.stack([self.each(row).view(6) for row in rows]))
+
+
+@pytest.mark.parametrize("axis", [True, False])
+def test_a_loop_over_samples_is_named_and_its_remedy_helps(axis):
+    net, x = build(lambda: Loops(axis)), randn(12, 5)
+    with pytest.raises(StateError, match="'each': it ran 12 times for 12 samples.*batches of one"):
+        DeepDriftMonitor(net, ["each", "out"]).fit([x])
+    pooling = "auto" if axis else (lambda h: h[None] if h.ndim == 1 else h)
+    got = collect(net, x.split(1), ["each", "out"], pooling).states
+    same(got["each"], net.each(x).detach())
+    same(got["out"], net(x).detach())
+
+
 @pytest.mark.parametrize(
     "output",
     [
