@@ -86,7 +86,7 @@ def collect(
     with recorder as states, quiet(network):
         for batch in islice(batches, max_batches):
             split = split_batch(batch, network, forward=forward, labels=labels)
-            output = find_tensor(look.run(split)).detach().cpu()
+            output = _output(look.run(split))
             outputs.append(output if output.ndim else output[None])
             kept.append({k: v.cpu() for k, v in states.check().items()})
             look.at(kept[-1], split)
@@ -104,3 +104,15 @@ def collect(
         torch.cat(outputs),
         torch.cat(given) if len(given) == len(kept) else None,
     )
+
+
+def _output(returned: Any) -> Tensor:
+    """The tensor among what the model, or ``forward``, returned."""
+    try:
+        return find_tensor(returned).detach().cpu()
+    except StateError as error:
+        raise StateError(
+            f"model: it returned {type(returned).__name__} without a tensor of floating-point "
+            "numbers, and collect keeps outputs; give forward=lambda model, batch: ... that "
+            "returns one, or use record(model) for states alone"
+        ) from error

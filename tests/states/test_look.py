@@ -112,3 +112,30 @@ def test_dime_on_collected_states_has_been_warned():
     with pytest.warns(UserWarning, match="share one state"):
         got = collect(build(Positions), randn(30, 5), ["at", "a"])
     assert DIME().fit(got.states["a"]).n_samples == 30
+
+
+class Silent(Net):
+    """Keeps what it has found, and returns what is asked for."""
+
+    def __init__(self, returns):
+        super().__init__(torch.tanh)
+        self.returns = returns
+
+    def forward(self, x):
+        self.found = super().forward(x)
+        return self.returns
+
+
+def found_by(model, batch):
+    model(batch)
+    return model.found
+
+
+@pytest.mark.parametrize("returned", [None, "done", {}, torch.ones(3, dtype=torch.int64)])
+def test_a_model_without_a_tensor_to_keep_is_named_and_the_remedy_helps(returned):
+    net, x = build(lambda: Silent(returned)), randn(30, 5)
+    with pytest.raises(StateError, match="model: it returned .*forward=.*record"):
+        collect(net, x, ["a"])
+    got = collect(net, [x], ["a"], forward=found_by)
+    same(got.states["a"], net.a(x).detach())
+    same(got.outputs, net.found.detach())
