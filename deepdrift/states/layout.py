@@ -161,12 +161,13 @@ def axes_of(
     own = inside and inside[-1].module is module
     same_place = own or isinstance(module, _ELEMENTWISE)
     allowed = [axis for count, axis in _BY_AXIS if count == n]
+    alike = {x.axis for x in evidence if x.shape == shape}  # where a layer made just this shape
     for found in reversed(evidence):
         if (same_place or (as_it_was and found is ran[-1])) and found.shape == shape:
             return _axes(n, found.axis, shape)
         fits = [axis for axis in allowed if shape[axis] == found.width]
-        if len(fits) == 1:
-            return _axes(n, fits[0], shape)
+        if len(fits) == 1:  # by chance, if what is read is not the last of several outputs
+            return _axes(n, alike.pop() if len(alike) == 1 else fits[0], shape)
         if len(fits) > 1:  # as long as wide: one kind of layers only, or there is no telling
             ends = {x.axis == len(x.shape) - 1 for x in evidence}
             last = found.axis == len(found.shape) - 1

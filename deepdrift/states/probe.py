@@ -72,8 +72,7 @@ class Probe:
         self.began[name] = len(self.leaves)
         first = next(_tensors([*args, *kwargs.values()]), None)
         self.given.setdefault(name, first)
-        goes_on = first is not None and first is self.returned
-        self._again.setdefault(name, []).append(goes_on)
+        self._again.setdefault(name, []).append(first is not None and first is self.returned)
         self.enters[name] = first is not None and (
             not first.is_floating_point() or any(first is x for x in self._inputs)
         )

@@ -76,6 +76,24 @@ def test_an_output_that_is_the_last_layers_own_is_read_like_it():
     assert not said
 
 
+class Resolutions(nn.Module):
+    """Maps of two resolutions; the second is as wide as the first is long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine, self.coarse = nn.Conv2d(4, 4, 3, padding=1), nn.Conv2d(4, 8, 3, 2, padding=1)
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return [self.fine(x) + x, self.coarse(x)]
+
+
+def test_the_first_of_several_maps_is_not_read_by_the_width_of_the_last():
+    net, x = build(lambda: nn.Sequential(Resolutions(), nn.Identity())), randn(2, 4, 8, 8)
+    states, said = said_by(net, ["0"], x)
+    same(states["0"], outputs_of(net, ["0"], x)["0"][0].mean(NCHW))
+    assert not said
+
+
 def test_an_own_layer_as_long_as_wide_is_said_by_name():
     net = build(lambda: nn.Sequential(nn.Linear(3, 8), Own()))
     states, said = said_by(net, ["1"], randn(2, 8, 3))
