@@ -24,6 +24,7 @@ from deepdrift.states.forward import unwrap
 from deepdrift.states.inputs import INPUT, find_input, statistics_of
 from deepdrift.states.layers import as_names, find_layer, is_moody, refuse_twins, remove_hooks
 from deepdrift.states.owners import (
+    DECODER,
     Owner,
     decoders_of,
     is_padded,
@@ -295,10 +296,10 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
         taken = current.masks[name] = take(owner, args, kwargs, inner=name != "")
         current.decoding |= taken.decodes
         unmasked = taken.decodes and taken.known and taken.mask is None and current.given is None
-        if unmasked and not self.states.said and not torch.compiler.is_compiling():
+        if unmasked and DECODER not in self.states.said:
             padded = is_padded(owner, module, args, kwargs)
-            if padded is not None and not current.doubts:
-                current.doubts[without_mask(name)] = padded
+            if padded is not None:
+                current.doubt(DECODER, without_mask(name), padded)
 
     def _take_lengths(self, _: nn.Module, inputs: tuple) -> None:
         current = self.states.current()

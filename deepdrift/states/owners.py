@@ -23,6 +23,7 @@ _MEMORY = (  # given to a module, they make it a decoder
     "encoder_hidden_states", "memory", "encoder_outputs", "encoder_output", "encoder_out",
     "enc_output", "enc_out",
 )  # fmt: skip
+DECODER = "(decoder)"  # under this name is said, once, that a decoder has no mask
 _TARGETS = ("tgt", "trg", "target")  # beside its inputs a model takes those of a decoder
 
 

@@ -109,6 +109,15 @@ def shrunk(module: nn.Module, keep: Tensor, length: int) -> Tensor | None:
     return found.bool() if tuple(found.shape) == (len(keep), length) else None
 
 
+def misfit(name: str, keep: Tensor, length: int) -> str:
+    """What to say of a layer whose positions are not those of its mask."""
+    return (
+        f"layer {name!r}: the mask of shape {tuple(keep.shape)} does not fit its {length} "
+        "positions, so padding is averaged into its state; give mask= a function that returns "
+        "(samples, positions)"
+    )
+
+
 def packed_lengths(packed: PackedSequence) -> Tensor:
     """Length of every sequence, in the order in which they were packed."""
     sizes = packed.batch_sizes

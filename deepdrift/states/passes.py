@@ -66,8 +66,13 @@ class Pass:
         self.shapes: dict[str, tuple[int, ...]] = {}  # of the outputs, in a first pass
         self.layouts: dict[str, str] = {}  # how the axes of each output were read
         self.unread = 1 if previous is None else previous.unread + 1  # passes since a reading
-        self.doubts: dict[str, Tensor] = {}  # to be said on reading, if the number is true
+        self.doubts: dict[str, tuple[str, Tensor]] = {}  # said on reading, if the number is true
         self.masks: dict[str, Taken] = {}  # module that takes a mask -> what it got
+
+    def doubt(self, name: str, text: str, true: Tensor) -> None:
+        """Say this of a module on reading, if the number is true; not in a compiled pass."""
+        if not torch.compiler.is_compiling():
+            self.doubts.setdefault(name, (text, true))
 
 
 class States(Mapping[str, Tensor]):
@@ -179,9 +184,9 @@ class States(Mapping[str, Tensor]):
 
     def _say(self, current: Pass) -> None:
         """Warn of what was doubted in a pass and is true; only now need one wait for the device."""
-        for text, true in current.doubts.items():
-            if text not in self.said and bool(true):
-                self.said.add(text)
+        for name, (text, true) in current.doubts.items():
+            if name not in self.said and bool(true):
+                self.said.add(name)
                 warnings.warn(text, UserWarning, stacklevel=4)
         current.doubts.clear()
 

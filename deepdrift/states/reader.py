@@ -212,13 +212,9 @@ class StateReader:
             raise StateError(
                 f"mask: expected (samples, tokens) = ({n}, {length}), got {tuple(keep.shape)}"
             )
-        if current.probe is None or layout != "TND":
-            self._say(
-                name,
-                f"layer {name!r}: the mask of shape {tuple(keep.shape)} does not fit its {length} "
-                "positions, so padding is averaged into its state; give mask= a function that "
-                "returns (samples, positions)",
-            )
+        other_way = current.probe is not None and layout == "TND"
+        if length > 1 and not other_way and current.rows in (None, n):  # other rows are refused
+            current.doubt(name, padding.misfit(name, keep, length), ~keep.all())
         return None
 
     def _say_if_empty(self, keep: Tensor) -> None:

@@ -276,3 +276,31 @@ def test_the_mask_of_a_wave_is_shrunk_to_the_frames_of_a_speech_model():
     assert shrunk(nn.Linear(2, 2), mask.bool(), 79) is None
     with torch.no_grad():
         assert call(net, batch).last_hidden_state.shape[1] == 79
+
+
+class Shorter(nn.Module):
+    """Halves the number of positions, whatever the mask says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear, self.halve = nn.Linear(8, 8), nn.Linear(16, 8)
+
+    def forward(self, x: Tensor, attention_mask: Tensor | None = None) -> Tensor:
+        return self.halve(self.linear(x).reshape(len(x), -1, 16))
+
+
+def test_a_mask_of_another_length_is_said_where_there_is_padding():
+    net, names = build(Shorter), ["linear", "halve"]
+    real = {"x": randn(2, 8, 8), "attention_mask": torch.ones(2, 8, dtype=torch.long)}
+    some = real | {"attention_mask": torch.tensor([[1] * 6 + [0] * 2, [1] * 8])}
+    assert not said_of(net, names, real)  # nothing is padding
+    (said,) = said_of(net, names, some)
+    assert said.startswith("layer 'halve': the mask of shape (2, 8) does not fit its 4 positions")
+    short = {"x": randn(2, 2, 8), "attention_mask": torch.tensor([[1, 0], [1, 1]])}
+    assert not said_of(net, names, short)  # one position alone
+    with record(net, names) as states, warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for batch in (real, some, short, some):
+            call(net, batch)
+            _ = states["halve"]
+    assert len(caught) == 1  # once a layer
