@@ -12,6 +12,7 @@ from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from deepdrift.errors import StateError
+from deepdrift.states.head import head_of
 from deepdrift.states.layers import find_layer, remove_hooks
 from deepdrift.states.passes import NotCalledError, Pass, States
 from deepdrift.states.probe import Probe, time_first
@@ -143,7 +144,7 @@ class FirstPass(StateReader):
 
     def _choose_output(self, current: Pass, probe: Probe, output: Any) -> None:
         rows = current.rows if self._rows_are_known else None
-        found = probe.head(output, rows)
+        found = head_of(probe.heads, output, rows)
         if found is None or (found[0] in self.states.layers and found[0] != self.output):
             self.set_output(None)
             return

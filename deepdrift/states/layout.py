@@ -15,7 +15,7 @@ from torch import nn
 from deepdrift.errors import StateError
 
 LAYOUTS = ("ND", "NTD", "TND", "NCL", "NCHW", "NHWC", "NCDHW", "NDHWC")
-_CHANNEL_AXIS = {name: name.index("C" if "C" in name else "D") for name in LAYOUTS}
+CHANNEL_AXIS = {name: name.index("C" if "C" in name else "D") for name in LAYOUTS}
 _BY_AXIS = {  # (number of axes, channel axis): the layout with samples first
     (3, 1): "NCL", (3, 2): "NTD", (4, 1): "NCHW", (4, 3): "NHWC", (5, 1): "NCDHW", (5, 4): "NDHWC",
 }  # fmt: skip
@@ -112,6 +112,7 @@ def axes_of(
     ran: Sequence[Leaf],
     inside: Sequence[Leaf],
     as_it_was: bool = False,
+    given: int | None = None,
 ) -> Axes:
     """Layout of an output with samples first, by the layers that ran.
 
@@ -126,13 +127,15 @@ def axes_of(
         Those of them that ran inside ``module``.
     as_it_was : bool
         Whether the output is the very tensor that the last of them returned.
+    given : int, optional
+        Channel axis of what ``module`` was given, if that has the shape of its output.
 
     Returns
     -------
     Axes
-        ``doubtful`` if two axes are of the layer's width and nothing tells them apart. Then an
-        image has its channels first if a convolution ran inside: most such blocks turn the axes
-        for their linear layers alone.
+        ``doubtful`` if two axes are of the layer's width and nothing tells them apart. Then they
+        are likely those of its input, and those of an image with a convolution inside are likely
+        channels first: most such blocks turn the axes for their linear layers alone.
 
     Raises
     ------
@@ -171,7 +174,9 @@ def axes_of(
         if len(fits) > 1:  # as long as wide: one kind of layers only, or there is no telling
             ends = {x.axis == len(x.shape) - 1 for x in evidence}
             last = found.axis == len(found.shape) - 1
-            if n == 4 and len(ends) > 1:
+            if len(ends) > 1 and given in allowed:
+                last = given == n - 1
+            elif n == 4 and len(ends) > 1:
                 last = not any(isinstance(x.module, nn.modules.conv._ConvNd) for x in inside)
             return _axes(n, allowed[-1] if last else allowed[0], shape, doubtful=len(ends) > 1)
         rest = [size for i, size in enumerate(found.shape[1:], 1) if i != found.axis]
@@ -182,12 +187,12 @@ def axes_of(
         if len(found.shape) == n:
             last = found.axis == n - 1
             return _axes(n, allowed[-1] if last else allowed[0], shape)
-    return Axes(_DEFAULT[n], shape[_CHANNEL_AXIS[_DEFAULT[n]]], doubtful=n == 3)
+    return Axes(_DEFAULT[n], shape[CHANNEL_AXIS[_DEFAULT[n]]], doubtful=n == 3)
 
 
 def _axes(n: int, axis: int | None, shape: tuple[int, ...], doubtful: bool = False) -> Axes:
     layout = _BY_AXIS[n, axis if (n, axis) in _BY_AXIS else n - 1]
-    return Axes(layout, shape[_CHANNEL_AXIS[layout]], doubtful)
+    return Axes(layout, shape[CHANNEL_AXIS[layout]], doubtful)
 
 
 def static_axes(network: nn.Module, module: nn.Module, shape: tuple[int, ...]) -> Axes:

@@ -8,16 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from deepdrift.errors import StateError
 from deepdrift.states.blocks import is_leaf, parts
-from deepdrift.states.layout import TIME_FIRST, Leaf, leaf
+from deepdrift.states.head import MOST_OUTPUTS
+from deepdrift.states.layout import CHANNEL_AXIS, TIME_FIRST, Leaf, leaf
 from deepdrift.states.outputs import find_tensor
 
-_MOST_OUTPUTS = 2048  # beyond that it is a vocabulary, and a covariance of it no small thing
 _HEADS_KEPT = 8  # the last linear layers that ran; the output comes from one of them
 
 
@@ -59,7 +58,8 @@ class Probe:
         self.began: dict[str, int] = {}
         self.enters: dict[str, bool] = {}
         self.given: dict[str, Tensor | None] = {}  # first tensor that a module was given
-        self.returned: Tensor | None = None  # what the last watched layer returned
+        self._returned: tuple[Tensor | None, str | None] = None, None  # by the last watched layer
+        self._given: dict[str, tuple[int | None, tuple[int, ...]]] = {}  # channel axis and shape
         self._again: dict[str, list[bool]] = {}  # was it that, in each call of a module
         self.both_ways: dict[str, Tensor] = {}  # states with the first two axes swapped
         self.seen_by_time_first: list[tuple[int, ...]] = []
@@ -72,10 +72,25 @@ class Probe:
         self.began[name] = len(self.leaves)
         first = next(_tensors([*args, *kwargs.values()]), None)
         self.given.setdefault(name, first)
-        self._again.setdefault(name, []).append(first is not None and first is self.returned)
+        goes_on = first is not None and first is self._returned[0]
+        self._again.setdefault(name, []).append(goes_on)
+        if first is not None and not first.is_nested:
+            self._given[name] = self._axis_of(first), tuple(first.shape)
         self.enters[name] = first is not None and (
             not first.is_floating_point() or any(first is x for x in self._inputs)
         )
+
+    def _axis_of(self, given: Tensor) -> int | None:
+        """The channel axis of a tensor that is just what a layer before returned."""
+        if given is self.last:
+            return self.leaves[-1].axis
+        returned, layout = self._returned
+        return CHANNEL_AXIS.get(layout or "") if given is returned else None
+
+    def axis_given(self, name: str, shape: tuple[int, ...]) -> int | None:
+        """The channel axis of what a module was given last, if that has this shape."""
+        axis, was = self._given.get(name, (None, ()))
+        return axis if was == shape else None
 
     def links(self, order: Sequence[str]) -> list[bool]:
         """Whether each layer goes on from the one before, in a list in execution order.
@@ -83,7 +98,7 @@ class Probe:
         It does not if it lies in another tower (a part that inputs of the model enter, and that
         the layer before is no part of), or is given the very tensor that an earlier layer was
         given: then they are branches side by side. The second call of a layer (``name#2``) does if
-        it is given the very tensor that the layer before returned.
+        it is given the very tensor that the layer before returned, or if its first call did.
 
         Examples
         --------
@@ -93,18 +108,22 @@ class Probe:
         [True, False, True]
         """
         towers = [self._tower(name) for name in order]
-        steps = []
+        steps: list[bool] = []
+        first: set[tuple[str, str]] = set()  # steps of first calls, which later calls repeat
         for i in range(1, len(order)):
             name, _, call = order[i].partition("#")
             if call:
-                calls = self._again.get(name, [])
-                steps.append(int(call) <= len(calls) and calls[int(call) - 1])
+                calls, (earlier, _, other) = self._again.get(name, []), order[i - 1].partition("#")
+                went = other == call and (earlier, name) in first
+                steps.append(went or (int(call) <= len(calls) and calls[int(call) - 1]))
                 continue
             here, before = towers[i], towers[i - 1]
             inside = here == before or here == "" or before.startswith(f"{here}.")
             mine = self.given.get(order[i])
             earlier = (self.given.get(name) for name in order[:i])
             steps.append(inside and (mine is None or all(mine is not x for x in earlier)))
+            if steps[-1]:
+                first.add((order[i - 1], name))
         return steps
 
     def _tower(self, name: str) -> str:
@@ -132,8 +151,12 @@ class Probe:
             return
         self.leaves.append(leaf(module, tuple(tensor.shape)))
         self.last = tensor
-        if 2 <= getattr(module, "out_features", 0) <= _MOST_OUTPUTS:
+        if 2 <= getattr(module, "out_features", 0) <= MOST_OUTPUTS:
             self.heads = [*self.heads[1 - _HEADS_KEPT :], (name, tensor.detach())]
+
+    def returns(self, tensor: Tensor, layout: str | None) -> None:
+        """Note what a watched layer has returned, and how its axes were read."""
+        self._returned = tensor, layout
 
     def inside(self, name: str) -> list[Leaf]:
         """Leaves that ran since a module began."""
@@ -144,6 +167,7 @@ class Probe:
 
         Examples
         --------
+        >>> import torch
         >>> block = nn.Sequential(nn.Linear(2, 2))
         >>> probe = Probe([])
         >>> probe.ran("block.0", block[0], None, block.forward(torch.zeros(1, 2)))
@@ -173,36 +197,6 @@ class Probe:
             if verdict in votes:
                 return verdict
         return None if votes else "batch"
-
-    def head(self, output: Any, rows: int | None) -> tuple[str, str] | None:
-        """The linear layer that made the model's output ``(N, C)``, and how it is to be pooled."""
-        try:
-            out = find_tensor(output)
-        except StateError:
-            return None
-        if out.is_nested or out.ndim != 2 or (rows is not None and len(out) != rows):
-            return None
-        out = out.detach()
-        for name, made in reversed(self.heads):
-            if made.is_nested or made.shape[-1] != out.shape[-1] or len(made) != len(out):
-                continue
-            if made.shape == out.shape and any(torch.equal(f(made), out) for f in _ENDINGS):
-                return name, "mean"
-            if made.ndim == 3:
-                places = (made == out[:, None]).all(-1)  # (N, T): which token was taken
-                if bool(places.any(1).all()):
-                    return name, "cls" if bool(places[:, 0].all()) else "last"
-                if torch.allclose(made.mean(1), out, atol=1e-6):
-                    return name, "mean"
-        return None
-
-
-_ENDINGS = (
-    lambda x: x,
-    lambda x: x.softmax(dim=-1),
-    lambda x: x.log_softmax(dim=-1),
-    lambda x: x.sigmoid(),
-)
 
 
 def _tensors(values: Any) -> Any:

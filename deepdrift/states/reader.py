@@ -113,7 +113,7 @@ class StateReader:
                 other = self._keep(current, name, "TND", tensor)
                 current.probe.both_ways[key] = pool(tensor, "TND", method, other)
         if current.probe is not None:  # the first pass must end before rows can be told
-            current.probe.returned = tensor
+            current.probe.returns(tensor, current.layouts.get(key))
             current.shapes[key] = tuple(tensor.shape)
             return state
         self._check_rows(current, name, state, tuple(tensor.shape))
@@ -138,17 +138,18 @@ class StateReader:
             return  # the user says that time comes first
         if given == "NTD" and current.shape[:1] == (len(state),):
             return  # or samples, in a model that takes them for time
-        named = given != "auto"
-        check_rows(len(state), shape, rows, current.shape, self.answer, named)
+        unnamed = "" if given != "auto" else name
+        check_rows(len(state), shape, rows, current.shape, self.answer, unnamed)
 
     def _layout(self, current: Pass, name: str, key: str, module: nn.Module, tensor: Tensor) -> str:
         shape = tuple(tensor.shape)
         plan = self._plans.get((key, tensor.ndim))
         probe = current.probe
         if probe is not None:
-            inside = probe.inside(self._own[id(module)])
+            own = self._own[id(module)]
             if probe.leaves:
-                plan = axes_of(module, shape, probe.leaves, inside, tensor is probe.last)
+                as_it_was, given = tensor is probe.last, probe.axis_given(own, shape)
+                plan = axes_of(module, shape, probe.leaves, probe.inside(own), as_it_was, given)
             else:
                 plan = static_axes(self._network, module, shape)
             self._plans[key, tensor.ndim] = plan

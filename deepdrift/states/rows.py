@@ -28,7 +28,7 @@ def check_rows(
     rows: int,
     inputs: tuple[int, ...],
     answer: tuple[int, ...] | None = None,
-    named: bool = False,
+    name: str = "",
 ) -> None:
     """Refuse a state that has another number of rows than the batch has samples.
 
@@ -41,8 +41,8 @@ def check_rows(
         Samples of the batch, and the shape of the input that says so.
     answer : tuple of int, optional
         See `answer_for_many`.
-    named : bool
-        Whether the user named the axes.
+    name : str
+        Of the layer, if the user did not name its axes.
 
     Raises
     ------
@@ -78,7 +78,9 @@ def check_rows(
         )
     else:
         what = "and these are windows, crops, tokens, nodes or boxes"
-    if len(inputs) == 3 and len(shape) == 3 and not named:
+    if len(shape) == 3 and shape[1] == rows and name:
+        what += f'; if time comes first here, say layout={{"{name}": "TND"}}'
+    elif len(inputs) == 3 and len(shape) == 3 and name:
         what += ", or the input has no batch axis (for a data set pass a DataLoader)"
     raise NoSamples(
         f"{has} {rows} samples (input of shape {inputs}): a row must be a sample, {what}. {REMEDY}"

@@ -126,4 +126,4 @@ class Twice(nn.Module):
 def test_the_second_input_of_shared_layers_does_not_go_on_from_the_first():
     net = build(Twice)
     monitor = fitted(net, lambda n, seed: randn(n, 8, seed=seed), layer_names=["a", "b"])
-    assert monitor.read(randn(3, 8)).blocks["innovation"].shape[1] == 1  # from a to b
+    assert monitor.read(randn(3, 8)).blocks["innovation"].shape[1] == 2  # from a to b

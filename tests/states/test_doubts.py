@@ -69,6 +69,32 @@ def test_a_block_with_a_convolution_inside_has_channels_first(sides):
     assert not said and states["1"].shape == (2, 8)
 
 
+class Series(nn.Module):
+    """A convolution and a linear layer; channels are handed on where they came, or turned."""
+
+    def __init__(self, first: bool) -> None:
+        super().__init__()
+        self.conv, self.linear = nn.Conv1d(8, 8, 3, padding=1), nn.Linear(8, 8)
+        self.first = first
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.first:
+            return x + self.linear(self.conv(x).transpose(1, 2)).tanh().transpose(1, 2)
+        return x + self.linear(self.conv(x.transpose(1, 2)).transpose(1, 2)).tanh()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_doubtful_block_is_read_like_what_it_was_given(first):
+    stem = (lambda: nn.Conv1d(3, 8, 1)) if first else (lambda: nn.Linear(3, 8))
+    net = build(lambda: nn.Sequential(stem(), Series(first), Series(first)))
+    x = randn(2, 3, 8) if first else randn(2, 8, 3)
+    states, said = said_by(net, ["1", "2"], x)
+    for name, output in outputs_of(net, ["1", "2"], x).items():
+        same(states[name], output.mean(2 if first else 1))
+    layout = "NCL" if first else "NTD"
+    assert len(said) == 2 and all(f"taken for {layout}" in text for text in said)
+
+
 def test_an_output_that_is_the_last_layers_own_is_read_like_it():
     net, x = build(lambda: nn.Sequential(Turned(), nn.Flatten())), randn(2, 3, 8, 8)
     states, said = said_by(net, ["0"], x)

@@ -10,7 +10,7 @@ import torch
 from field_models import build, call, gen, outputs_of, randn, same, states_of, weighted
 from torch import Tensor, nn
 
-from deepdrift import record
+from deepdrift import StateError, record
 from deepdrift.states.owners import owner_of, take
 from deepdrift.states.padding import as_keep, shrunk
 
@@ -304,3 +304,22 @@ def test_a_mask_of_another_length_is_said_where_there_is_padding():
             call(net, batch)
             _ = states["halve"]
     assert len(caught) == 1  # once a layer
+
+
+def test_time_first_layers_of_xlnet_are_named_with_the_remedy_that_works():
+    t = pytest.importorskip("transformers")
+    net = build(
+        lambda: t.XLNetModel(
+            t.XLNetConfig(vocab_size=40, d_model=16, n_layer=2, n_head=2, d_inner=16)
+        )
+    )
+    name, batch = "layer.1", padded([tokens(6, 1), tokens(9, 2)], 9)
+    with record(net, [name]) as states:
+        call(net, batch)
+        with pytest.raises(StateError, match=r'time comes first.*layout=\{"layer\.1": "TND"\}'):
+            states[name]
+    out = outputs_of(net, [name], batch)[name].transpose(0, 1)
+    same(
+        states_of(net, [name], batch, layout={name: "TND"})[name],
+        weighted(out, batch["attention_mask"]),
+    )
