@@ -1,7 +1,8 @@
 """Does the state of a sample depend on the other samples of its batch, or on chance?
 
 A few samples of a first batch run once more, each alone; if their states differ, the whole batch
-runs again, to tell company from chance. It happens once, and what cannot be tried is left out.
+runs again, to tell company from chance. It happens once. What cannot be tried, or what others would
+notice (their hooks, their own ``forward=``), is left out.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from deepdrift.states.forward import Quiet, run
 from deepdrift.states.gaps import gap, in_other_rows, noting_types, rounding, rounding_of
 from deepdrift.states.parts import NoParts, some_of, tensors_of
 from deepdrift.states.rows import NoSamples
-from deepdrift.states.untouched import Untouched, version
+from deepdrift.states.untouched import Untouched, version, would_be_noticed
 
 _MOST = 8  # samples that run alone
 _BY_CHANCE = 0.03  # share of samples that chance may move and nothing is said
@@ -59,7 +60,7 @@ class FirstBatch:
     quiet : Quiet
         Of the network; it knows whether random numbers are drawn.
     forward : callable, optional
-        ``forward(model, batch)`` as the user gave it.
+        ``forward(model, batch)`` as the user gave it; it is called for whole batches only.
 
     Examples
     --------
@@ -82,8 +83,9 @@ class FirstBatch:
         self, recorder: FirstPass, network: nn.Module, quiet: Quiet, forward: Forward | None = None
     ) -> None:
         self._recorder, self._network = recorder, network
-        self._quiet, self._forward = quiet, forward
-        self._left = 0 if _is_spread_or_compiled(network) else _TRIES
+        self._quiet = quiet
+        self._left = _TRIES
+        self._may_run = forward is None and not would_be_noticed(network)
         self._untouched = Untouched(network)
         self._inputs: list[tuple[Tensor, int]] = []
         self._limit = 0.0  # what rounding can do, relative to the size of a state
@@ -111,6 +113,9 @@ class FirstBatch:
         if any(version(x) != before for x, before in self._inputs):
             self._left = 0
             return [_WRITES]
+        if not self._may_run:
+            self._left = 0
+            return []
         self._limit, said, chance = rounding(self._network, tensors_of(batch)), [], {}
         if self._quiet.draws or self._untouched.keeps:
             chance = self._by_chance(batch, states)
@@ -181,7 +186,7 @@ class FirstBatch:
             warnings.simplefilter("ignore")
             try:
                 with self._untouched(), self._quiet():
-                    run(self._network, batch, self._forward)
+                    run(self._network, batch)
             except Exception:  # not every model can run these; then nothing is known
                 return None
             current = self._recorder.states.current()
@@ -202,17 +207,6 @@ def _apart(
     both = [k for k in states if k in again.states]
     moved = {k: gap(again.states[k], states[k], again.rows, limit, but) for k in both}
     return {k: moved[k] for k in states if moved.get(k, 0) > 0}
-
-
-def _is_spread_or_compiled(network: nn.Module) -> bool:
-    """Whether a pass more would wait for other processes, or be compiled anew."""
-    spread = torch.distributed.is_available() and torch.distributed.is_initialized()
-    if spread and torch.distributed.get_world_size() > 1:
-        return True
-    return any(
-        getattr(m, "_compiled_call_impl", None) is not None or hasattr(m, "_orig_mod")
-        for m in network.modules()
-    )
 
 
 def _say_chance(moved: dict[str, float], why: str) -> list[str]:

@@ -43,8 +43,6 @@ def some_of(batch: Batch, rows: Sequence[int], n: int, axis: int = 0) -> Batch:
     >>> some_of(batch, [2], 3).args
     (tensor([[4, 5]]), tensor(0.5000))
     """
-    if not batch.args and not batch.kwargs:  # the user's own `forward` takes it as it came
-        return replace(batch, raw=_cut(batch.raw, rows, n, axis, all_of_it=True))
     values = [*batch.args, *batch.kwargs.values()]
     tensors = [v for v in values if isinstance(v, Tensor) and v.ndim]
     square = [tuple(v.shape[:2]) == (n, n) for v in tensors]
@@ -64,25 +62,23 @@ def tensors_of(batch: Batch) -> list[Tensor]:
     return [x for x in values if isinstance(x, Tensor)]
 
 
-def _cut(value: Any, rows: Sequence[int], n: int, axis: int, all_of_it: bool = False) -> Any:
+def _cut(value: Any, rows: Sequence[int], n: int, axis: int) -> Any:
     if isinstance(value, Tensor):
-        return _cut_tensor(value, rows, n, axis, all_of_it)
+        return _cut_tensor(value, rows, n, axis)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if type(value) is list or isinstance(value, tuple):
         if len(value) == n and not any(_has_rows(v, n, axis) for v in value):  # one for each sample
             picked = [value[i] for i in rows]
         else:
-            picked = [_cut(v, rows, n, axis, all_of_it) for v in value]
+            picked = [_cut(v, rows, n, axis) for v in value]
         return type(value)(*picked) if hasattr(value, "_fields") else type(value)(picked)
     if isinstance(value, Mapping):
-        cut = {k: _cut(v, rows, n, axis, all_of_it) for k, v in value.items()}
-        if type(value) is dict or not all_of_it:
-            return cut
+        return {k: _cut(v, rows, n, axis) for k, v in value.items()}
     raise NoParts(f"a {type(value).__name__}")
 
 
-def _cut_tensor(value: Tensor, rows: Sequence[int], n: int, axis: int, all_of_it: bool) -> Tensor:
+def _cut_tensor(value: Tensor, rows: Sequence[int], n: int, axis: int) -> Tensor:
     if value.is_nested:
         raise NoParts("a nested tensor")
     if value.ndim == 0:
@@ -90,7 +86,7 @@ def _cut_tensor(value: Tensor, rows: Sequence[int], n: int, axis: int, all_of_it
     if _has_rows(value, n, axis):
         return value[rows] if axis == 0 else value[:, rows]
     points = not value.is_floating_point() and not value.is_complex() and value.element_size() > 1
-    if all_of_it or (axis == 0 and len(value) != 1 and points):
+    if axis == 0 and len(value) != 1 and points:
         raise NoParts(f"a tensor {tuple(value.shape)}")
     return value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -95,6 +95,37 @@ class Untouched:
     def keeps(self) -> bool:
         """Whether the network has kept or changed a tensor since the beginning."""
         return any(map(self._is_new, self._tensors()))
+
+
+def would_be_noticed(network: nn.Module) -> bool:
+    """Whether a pass more would wait for other processes, be compiled anew, or call others' hooks.
+
+    Hooks keep what they see (features, logits); rows that nobody asked for have no place there.
+
+    Examples
+    --------
+    >>> net = nn.Linear(2, 2)
+    >>> hook = net.register_forward_hook(print)
+    >>> would_be_noticed(nn.Linear(2, 2)), would_be_noticed(net)
+    (False, True)
+    """
+    spread = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if spread and torch.distributed.get_world_size() > 1:
+        return True
+    return any(
+        getattr(module, "_compiled_call_impl", None) is not None
+        or hasattr(module, "_orig_mod")
+        or any(
+            map(_is_foreign, (*module._forward_hooks.values(), *module._forward_pre_hooks.values()))
+        )
+        for module in network.modules()
+    )
+
+
+def _is_foreign(hook: Callable[..., Any]) -> bool:
+    """Whether a hook is neither ours nor one of PyTorch's own (weight norm, pruning)."""
+    made_in = getattr(hook, "__module__", None) or type(hook).__module__
+    return made_in.split(".")[0] not in ("deepdrift", "torch")
 
 
 def version(tensor: Tensor) -> int:

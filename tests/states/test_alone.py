@@ -8,6 +8,7 @@ import torch
 from field_models import build, randint, randn, same
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils import prune
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from deepdrift import DeepDriftMonitor, StateError
@@ -452,18 +453,40 @@ def test_rounding_in_a_type_of_the_models_own_is_no_company():
     assert COMPANY in said(many, randn(20, 5), ["1"], score="distance")[0][0]
 
 
-@pytest.mark.parametrize("forward", [None, lambda model, batch: model(batch["x"])])
-def test_dicts_and_calls_of_ones_own(forward):
+def test_dicts():
     class Named(Net):
         def forward(self, x):
             return super().forward(x)
 
-    healthy = build(lambda: Named(nn.Tanh()))
     batch = {"x": randn(20, 5), "labels": randint(3, 20)}
-    assert said(healthy, batch, ["a", "b"], forward=forward)[0] == []
-    odd = build(lambda: Named(Calls(batch_statistics)))
-    (found,), _ = said(odd, batch, ["a", "b"], forward=forward)
+    assert said(build(lambda: Named(nn.Tanh())), batch, ["a", "b"])[0] == []
+    (found,), _ = said(build(lambda: Named(Calls(batch_statistics))), batch, ["a", "b"])
     assert COMPANY in found
+
+
+def test_hooks_and_calls_of_the_user_see_the_batches_and_nothing_else():
+    model, seen, ran = build(lambda: Net(Calls(batch_statistics))), [], []
+
+    def forward(model, batch):
+        ran.append(len(batch))
+        return model(batch)
+
+    assert said(model, list(randn(60, 5).split(20)), ["a", "b"], forward=forward)[0] == []
+    assert ran == [20, 20, 20]
+    for hooked in (model.b.register_forward_hook, model.b.register_forward_pre_hook):
+        seen.clear()
+        handle = hooked(lambda _, inputs, *__: seen.append(len(inputs[0])))
+        assert said(model, list(randn(60, 5).split(20)), ["a", "b"])[0] == []
+        handle.remove()
+        assert seen == [20, 20, 20]
+
+
+def test_hooks_of_pytorch_and_of_another_monitor_do_not_matter():
+    model = build(lambda: Net(Calls(batch_statistics)))
+    model.a = nn.utils.parametrizations.weight_norm(model.a)
+    prune.random_unstructured(model.b, "weight", 0.1)
+    with DeepDriftMonitor(model, ["a"]):
+        assert COMPANY in said(model, randn(20, 5), ["a", "b"])[0][0]
 
 
 def test_masks_are_taken_apart_with_their_samples():
@@ -559,9 +582,13 @@ def test_what_is_read_is_the_batch_and_not_the_samples_alone():
 
 
 def test_it_happens_once():
-    model = build(lambda: Net(nn.Tanh()))
     calls = []
-    model.register_forward_hook(lambda *_: calls.append(1))
+
+    def counted(x):
+        calls.append(1)
+        return x.tanh()
+
+    model = build(lambda: Net(Calls(counted)))
     monitor = DeepDriftMonitor(model, ["a", "b"])
     monitor.fit(randn(100, 5).split(20))
     assert len(calls) == 5 + 8
