@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sized
+from collections.abc import Iterable, Mapping, Sized
 
 import torch
 from torch import Tensor
+
+from deepdrift.errors import CalibrationError
 
 States = dict[str, Tensor]
 LIMIT = 1e9  # bytes that are taken without a word
@@ -72,3 +74,23 @@ def number_of_batches(loader: object, max_batches: int | None = None) -> int | N
             length = None
     known = [n for n in (length, max_batches) if n is not None]
     return None if length is None else min(known)
+
+
+def same_widths(
+    states: Mapping[str, Tensor], before: Mapping[str, int], batch: int
+) -> dict[str, int]:
+    """Widths of the layers, which every batch of a loader must share.
+
+    Examples
+    --------
+    >>> same_widths({"a": torch.zeros(2, 3)}, {}, 1)
+    {'a': 3}
+    """
+    found = {k: v.shape[1] for k, v in states.items()}
+    if before and list(found.items()) != list(before.items()):
+        raise CalibrationError(
+            f"loader: expected layers of widths {before} as in the first batch, got {found} in "
+            f"batch {batch}; watch layers that run for every input, and use a pooling that does "
+            "not depend on the input's size"
+        )
+    return found

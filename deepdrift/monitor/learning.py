@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from itertools import islice
 from typing import Any, Self
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from deepdrift.alarms.input_evidence import NormalInputs
 from deepdrift.errors import CalibrationError, StateError
-from deepdrift.monitor.gather import gather, number_of_batches
+from deepdrift.monitor.gather import gather, number_of_batches, same_widths
 from deepdrift.monitor.reference import CALIBRATION, FIT, shard_of
 from deepdrift.monitor.results import Calibration
 from deepdrift.monitor.rules import check_rule
@@ -245,17 +245,3 @@ class Learning:
                     )
                 self._take_input(False)
             self._settled = True
-
-
-def same_widths(
-    states: Mapping[str, Tensor], before: Mapping[str, int], batch: int
-) -> dict[str, int]:
-    """Widths of the layers, which every batch of a loader must share."""
-    found = {k: v.shape[1] for k, v in states.items()}
-    if before and list(found.items()) != list(before.items()):
-        raise CalibrationError(
-            f"loader: expected layers of widths {before} as in the first batch, got {found} in "
-            f"batch {batch}; watch layers that run for every input, and use a pooling that does "
-            "not depend on the input's size"
-        )
-    return found
