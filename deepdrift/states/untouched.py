@@ -123,9 +123,9 @@ def would_be_noticed(network: nn.Module) -> bool:
 
 
 def _is_foreign(hook: Callable[..., Any]) -> bool:
-    """Whether a hook is neither ours nor one of PyTorch's own (weight norm, pruning)."""
+    """Whether a hook is neither a recorder's nor one of PyTorch's own (weight norm, pruning)."""
     made_in = getattr(hook, "__module__", None) or type(hook).__module__
-    return made_in.split(".")[0] not in ("deepdrift", "torch")
+    return not f"{made_in}.".startswith((f"{__package__}.", "torch."))
 
 
 def version(tensor: Tensor) -> int:
