@@ -133,8 +133,8 @@ def axes_of(
     Returns
     -------
     Axes
-        ``doubtful`` if two axes are of the layer's width and nothing tells them apart. Then they
-        are likely those of its input, and those of an image with a convolution inside are likely
+        ``doubtful`` if two axes are of the layer's width and nothing tells them apart. Then a
+        series is likely turned as its input is, and an image with a convolution inside likely has
         channels first: most such blocks turn the axes for their linear layers alone.
 
     Raises
@@ -160,6 +160,8 @@ def axes_of(
         )
     if n <= 2:
         return Axes("ND", shape[-1] if n == 2 else 1)
+    if isinstance(module, _CONVOLUTIONS):
+        return _axes(n, 1, shape)
     evidence = [x for x in (inside or ran[-1:]) if len(x.shape) >= 3 and x.axis is not None]
     own = inside and inside[-1].module is module
     same_place = own or isinstance(module, _ELEMENTWISE)
@@ -168,21 +170,26 @@ def axes_of(
     for found in reversed(evidence):
         if (same_place or (as_it_was and found is ran[-1])) and found.shape == shape:
             return _axes(n, found.axis, shape)
-        fits = [axis for axis in allowed if shape[axis] == found.width]
-        if len(fits) == 1:  # by chance, if what is read is not the last of several outputs
-            return _axes(n, alike.pop() if len(alike) == 1 else fits[0], shape)
+        wide = [axis for axis in allowed if shape[axis] == found.width]
+        placed = [
+            axis for axis in allowed if _without(shape, axis) == _without(found.shape, found.axis)
+        ]
+        both = [axis for axis in wide if axis in placed]
+        fits = both or wide
+        if len(fits) == 1:  # the width alone may fit by chance
+            if not both:
+                fits = placed if len(placed) == 1 else [*alike] if len(alike) == 1 else fits
+            return _axes(n, fits[0], shape)
         if len(fits) > 1:  # as long as wide: one kind of layers only, or there is no telling
             ends = {x.axis == len(x.shape) - 1 for x in evidence}
             last = found.axis == len(found.shape) - 1
-            if len(ends) > 1 and given in allowed:
+            if n == 3 and len(ends) > 1 and given in allowed:
                 last = given == n - 1
             elif n == 4 and len(ends) > 1:
                 last = not any(isinstance(x.module, nn.modules.conv._ConvNd) for x in inside)
             return _axes(n, allowed[-1] if last else allowed[0], shape, doubtful=len(ends) > 1)
-        rest = [size for i, size in enumerate(found.shape[1:], 1) if i != found.axis]
-        places = [a for a in allowed if [*shape[1:a], *shape[a + 1 :]] == rest]
-        if len(places) == 1:  # other channels at the same positions: a concatenation
-            return _axes(n, places[0], shape)
+        if len(placed) == 1:  # other channels at the same positions: a concatenation
+            return _axes(n, placed[0], shape)
     for found in reversed(evidence):
         if len(found.shape) == n:
             last = found.axis == n - 1
@@ -193,6 +200,11 @@ def axes_of(
 def _axes(n: int, axis: int | None, shape: tuple[int, ...], doubtful: bool = False) -> Axes:
     layout = _BY_AXIS[n, axis if (n, axis) in _BY_AXIS else n - 1]
     return Axes(layout, shape[CHANNEL_AXIS[layout]], doubtful)
+
+
+def _without(shape: tuple[int, ...], axis: int | None) -> list[int]:
+    """Lengths of the axes of positions, in order."""
+    return [size for i, size in enumerate(shape) if i not in (0, axis)]
 
 
 def static_axes(network: nn.Module, module: nn.Module, shape: tuple[int, ...]) -> Axes:
@@ -214,7 +226,7 @@ def static_axes(network: nn.Module, module: nn.Module, shape: tuple[int, ...]) -
             if isinstance(m, _CHANNELS_FIRST_1D):
                 return _axes(n, 1, shape)
             if isinstance(m, (*_FEATURES_LAST, nn.LayerNorm)):
-                break
+                return _axes(n, 2, shape)
     elif n == 4 and isinstance(module, nn.LayerNorm | nn.Linear):
         return _axes(n, 3, shape)
     return axes_of(module, shape, (), ())

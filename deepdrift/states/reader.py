@@ -147,7 +147,7 @@ class StateReader:
         probe = current.probe
         if probe is not None:
             own = self._own[id(module)]
-            if probe.leaves:
+            if any(leaf.axis is not None or leaf.fault for leaf in probe.leaves):
                 as_it_was, given = tensor is probe.last, probe.axis_given(own, shape)
                 plan = axes_of(module, shape, probe.leaves, probe.inside(own), as_it_was, given)
             else:

@@ -57,16 +57,60 @@ def said_by(network: nn.Module, names: list[str], x: Tensor) -> tuple[dict, list
     return states, [str(w.message) for w in caught]
 
 
-@pytest.mark.parametrize("sides", [(8, 8), (6, 8)])
+@pytest.mark.parametrize("sides", [(8, 8), (6, 8), (6, 7)])
 def test_a_block_with_a_convolution_inside_has_channels_first(sides):
+    """Said where all sides are as long as it is wide; else the positions tell."""
     net = build(lambda: nn.Sequential(nn.Conv2d(3, 8, 1), Next(8), Next(8)))
     x = randn(2, 3, *sides)
     states, said = said_by(net, ["1", "2"], x)
     for name, output in outputs_of(net, ["1", "2"], x).items():
         same(states[name], output.mean(NCHW))
-    assert len(said) == 2 and "taken for NCHW" in said[0] and 'layout={"1": "..."}' in said[0]
-    states, said = said_by(net, ["1", "2"], randn(2, 3, 6, 7))
-    assert not said and states["1"].shape == (2, 8)
+    assert len(said) == (2 if sides == (8, 8) else 0)
+    for text, name in zip(said, ("1", "2"), strict=False):
+        assert "taken for NCHW" in text and f'layout={{"{name}": "..."}}' in text
+
+
+class Dense(nn.Module):
+    """Adds a few channels to those that come, as many as the image is long."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm, self.conv = Active(width), nn.Conv2d(width, 8, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([x, self.conv(self.norm(x))], dim=1)
+
+
+class Active(nn.BatchNorm2d):
+    """A batch normalisation with a layer inside, as timm has them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.act = nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(super().forward(x))
+
+
+def test_a_dense_block_whose_growth_is_the_length_of_the_image():
+    net = build(lambda: nn.Sequential(nn.Conv2d(3, 16, 1), Dense(16), Dense(24), nn.Identity()))
+    x, names = randn(2, 3, 8, 8), ["1", "2", "2.norm", "3"]
+    states, said = said_by(net, names, x)
+    for name, output in outputs_of(net, names, x).items():
+        same(states[name], output.mean(NCHW))
+    assert not said
+
+
+@pytest.mark.parametrize("side", [64, 128, 256])  # its growth is 32, and a stage is as long
+def test_every_block_of_densenet_has_its_channels(side):
+    tv = pytest.importorskip("torchvision.models")
+    net = build(lambda: tv.DenseNet(32, (2, 2, 2), 64, num_classes=5))
+    names = [f"features.denseblock{i}" for i in (1, 2, 3)]
+    x = randn(1, 3, side, side)
+    states, said = said_by(net, names, x)
+    for name, output in outputs_of(net, names, x).items():
+        same(states[name], output.mean(NCHW), rtol=1e-3, atol=1e-4)
+    assert not said
 
 
 class Series(nn.Module):
@@ -146,14 +190,15 @@ class Pre(nn.Module):
 
 
 def test_axes_that_no_layer_tells_are_said():
-    net, x = build(lambda: nn.Sequential(Pre(), nn.Flatten(), nn.Linear(15, 2))), randn(2, 3, 5)
+    net, x = build(lambda: nn.Sequential(Pre(), nn.Flatten())), randn(2, 3, 5)
     states, said = said_by(net, ["0"], x)
     assert len(said) == 1 and said[0].startswith("layer '0': no layer that ran says which axis")
     assert not said_by(net, ["0"], x.flatten(1))[1]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         same(states_of(net, ["0"], x, layout="NCL")["0"], x.mean(2))
-        states_of(net, ["2"], x)
+        before = build(lambda: nn.Sequential(Pre(), nn.Linear(5, 2)))  # a layer of tokens follows
+        same(states_of(before, ["0"], x)["0"], x.mean(1))
 
 
 def test_list_layers_marks_what_is_doubtful_and_says_it():
