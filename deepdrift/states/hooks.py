@@ -172,9 +172,9 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
         return not self._finalizer.alive
 
     def with_input(self) -> dict[str, Tensor]:
-        """The states of the last pass, and under `INPUT` the statistics of what went in.
+        """The states of the last pass, the output's last, and `INPUT`: statistics of what went in.
 
-        Without these if they are not wanted or not defined, if the model turns its inputs into
+        Without the latter if they are not wanted or not defined, if the model turns its inputs into
         another number of samples, or if the inputs may be sequences that are padded.
 
         Raises
@@ -186,6 +186,8 @@ class Recorder(FirstPass, AbstractContextManager["States"]):
         for name, error in current.errors.items():
             raise StateError(f"layer {name!r}: {error}") from error
         states, given = dict(current.values), current.input
+        if self.output in states:  # inside a watched block it comes last in a first pass only
+            states[self.output] = states.pop(self.output)
         if given is not None and current.lengths is None:
             first = next(iter(states.values()))
             if len(given) == len(first):

@@ -9,6 +9,7 @@ from torch import nn
 
 from deepdrift import DeepDriftMonitor, LayerDistance, NotFittedError, StateError, StateScorer
 from deepdrift.scores.distance import relative_distance
+from deepdrift.states.blocks import auto_layers
 from deepdrift.states.head import find_head
 
 N_CLASSES = 4
@@ -180,6 +181,49 @@ def test_a_monitor_finds_the_head_only_when_no_layer_is_named(model):
     for score in ("innovation", "distance", "velocity"):
         with DeepDriftMonitor(model, score=score) as monitor:
             assert monitor.output_layer is None
+
+
+class Head(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm, self.fc = nn.LayerNorm(6), nn.Linear(6, N_CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.fc(self.norm(x))
+
+
+class InStages(nn.Module):
+    """Its head is a block beside its stages, as in RegNet of timm."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.random.default_generator.manual_seed(0)
+            self.stem, self.stage, self.head = Block(), Block(), Head()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.stage(self.stem(x)))
+
+
+def test_a_block_that_returns_the_logits_is_not_watched_beside_them():
+    network = InStages()
+    assert "head" in auto_layers(network)
+    found = DeepDriftMonitor(network, watch_input=False)
+    plain = DeepDriftMonitor(network, ["stem", "stage"], output_layer="head.fc", watch_input=False)
+    for monitor in (found, plain):
+        monitor.fit(loader(800, 0))
+        monitor.calibrate(loader(400, 1))
+    assert found.layers == ("stem", "stage") and found.output_layer == "head.fc"
+    x = labelled(30, 2)[0]
+    assert torch.equal(found.read(x).p_values, plain.read(x).p_values)
+
+
+def test_a_block_that_is_named_may_hold_the_output_layer():
+    network = InStages()
+    with DeepDriftMonitor(network, ["stage", "head"], output_layer="head.fc") as monitor:
+        monitor.fit(loader(800, 0))
+        monitor.calibrate(loader(400, 1))
+        assert list(monitor.states(labelled(30, 2)[0])) == ["stage", "head"]
 
 
 def test_a_monitor_scores_like_the_scorer_on_the_same_states(model):
