@@ -95,8 +95,11 @@ def auto_layers(model: nn.Module) -> list[str]:
     modules = dict(parts(unwrap(model)))
     blocks = _outermost(_members(modules, plain=False), modules)
     plain = _outermost(_members(modules, plain=True), modules)
-    if plain and all(any(b.startswith(f"{p}.") for p in plain) for b in blocks):
-        if not any(len(_stack(p, modules, CONTAINERS)) >= 2 for p in plain):
+    if plain and all(_inside(b, plain) for b in blocks):
+        kinds = Counter(type(modules[p]) for p in plain)
+        alike = [p for p in plain if kinds[type(modules[p])] >= 2]  # heads may be alike, too
+        stages = not blocks or any(_inside(b, alike) for b in blocks)
+        if stages and not any(len(_stack(p, modules, CONTAINERS)) >= 2 for p in plain):
             blocks = plain
     if blocks:
         return _unfolded(blocks, modules)
@@ -115,6 +118,10 @@ def auto_layers(model: nn.Module) -> list[str]:
             "list_layers(model, example) shows them"
         )
     return weighted
+
+
+def _inside(block: str, outer: list[str]) -> bool:
+    return any(block.startswith(f"{o}.") for o in outer)
 
 
 def _members(modules: dict[str, nn.Module], plain: bool) -> list[str]:
@@ -137,10 +144,10 @@ def _alone(modules: dict[str, nn.Module]) -> list[str]:
     for name, module in modules.items():
         names = [f"{name}.{key}" if name else key for key, _ in module.named_children()]
         if isinstance(module, nn.ModuleList) and len(names) == 1 and names[0] in modules:
-            if _composite(modules[names[0]]) and not any(name.startswith(f"{f}.") for f in found):
+            if _composite(modules[names[0]]) and not _inside(name, found):
                 found += names
     tables = [name for name, module in modules.items() if isinstance(module, nn.Embedding)]
-    inside = [t for t in tables if any(t.startswith(f"{f}.") for f in found)]
+    inside = [t for t in tables if _inside(t, found)]
     total = _weight([""], modules) - _weight(tables, modules)
     share = _weight(found, modules) - _weight(inside, modules)
     return found if found and share >= _MOSTLY * total else []
@@ -154,7 +161,7 @@ def _composite(module: nn.Module) -> bool:
 def _outermost(blocks: list[str], modules: dict[str, nn.Module]) -> list[str]:
     """The outermost blocks of the first level on which two are of one kind."""
     while blocks:
-        outer = [b for b in blocks if not any(b.startswith(f"{o}.") for o in blocks)]
+        outer = [b for b in blocks if not _inside(b, blocks)]
         if max(Counter(type(modules[b]) for b in outer).values()) >= 2:
             return outer
         blocks = [b for b in blocks if b not in outer]

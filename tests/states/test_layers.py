@@ -263,6 +263,31 @@ def test_a_broken_decoder_is_seen():
     assert bool(monitor.read(randn(8, 1, 16, 16)).flagged.all())
 
 
+def test_heads_of_one_kind_do_not_stand_for_the_network():
+    """As in YOLOS: the heads for classes and boxes were watched, and the backbone as one block."""
+
+    def block() -> nn.Module:
+        return nn.TransformerEncoderLayer(8, 2, 8, batch_first=True)
+
+    class Backbone(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = nn.Module()
+            self.encoder.layer = nn.ModuleList(block() for _ in range(3))
+
+    class Head(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.Linear(8, 3)
+
+    class Detector(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.backbone, self.classes, self.boxes = Backbone(), Head(), Head()
+
+    assert auto_layers(build(Detector)) == [f"backbone.encoder.layer.{i}" for i in range(3)]
+
+
 def test_default_layers_of_blocks_by_name():
     """ResNet-like blocks as plain attributes beside a stem and a head."""
 
