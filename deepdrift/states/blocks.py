@@ -128,7 +128,7 @@ def _members(modules: dict[str, nn.Module], plain: bool) -> list[str]:
     """Composite parts of containers, or with ``plain`` those that are attributes of a module."""
     found = []
     for name, module in modules.items():
-        container = isinstance(module, CONTAINERS)
+        container = isinstance(module, CONTAINERS) or _runs_its_parts(module)
         if container is plain or (plain and isinstance(module, nn.MultiheadAttention)):
             continue
         for key, child in module.named_children():
@@ -136,6 +136,11 @@ def _members(modules: dict[str, nn.Module], plain: bool) -> list[str]:
             if full in modules and not isinstance(child, CONTAINERS) and _composite(child):
                 found.append(full)
     return found
+
+
+def _runs_its_parts(module: nn.Module) -> bool:
+    """Whether it is a ModuleDict with a ``forward`` of its own, as backbones of torchvision are."""
+    return isinstance(module, nn.ModuleDict) and type(module).forward is not nn.ModuleDict.forward
 
 
 def _alone(modules: dict[str, nn.Module]) -> list[str]:

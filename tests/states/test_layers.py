@@ -404,6 +404,17 @@ def test_default_layers_of_the_real_ones(name):
     assert len(mixing) == (9 if name == "googlenet" else 11)
 
 
+def test_default_layers_of_a_backbone_that_is_a_dict():
+    """DeepLabV3: instead of its 15 blocks their squeeze-and-excitation parts were watched."""
+    models = pytest.importorskip("torchvision.models")
+    with torch.device("meta"):
+        net = models.get_model(
+            "deeplabv3_mobilenet_v3_large", weights=None, weights_backbone=None, num_classes=3
+        )
+    blocks = [f"backbone.{i}" for i in range(1, 16)]
+    assert auto_layers(net) == [*blocks, "classifier.0"]
+
+
 def test_named_parallel_branches_have_no_step_between_them():
     """No step from one tower into the other, also where the user names both."""
     net = build(Inception)
