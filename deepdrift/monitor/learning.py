@@ -9,7 +9,6 @@ from contextlib import closing
 from itertools import islice
 from typing import Any, Self
 
-import torch
 from torch import Tensor
 
 from deepdrift.alarms.input_evidence import NormalInputs
@@ -25,10 +24,10 @@ from deepdrift.scores.moments import finite_samples
 from deepdrift.states.alone import FirstBatch
 from deepdrift.states.batches import split_batch
 from deepdrift.states.forward import quiet, run
+from deepdrift.states.head import blocks_of_output
 from deepdrift.states.hooks import never_ran
 from deepdrift.states.inputs import INPUT, find_input
 from deepdrift.states.look import warn
-from deepdrift.states.passes import Pass
 from deepdrift.states.rows import say_answer
 from deepdrift.states.shared import SharedStates, say_shared
 
@@ -235,7 +234,10 @@ class Learning:
                 )
                 recorder.drop(left_out)
                 self._layers = tuple(k for k in self._layers if k not in left_out)
-            self._leave_heads_out(current)
+            double = blocks_of_output(self._layers, recorder.output, current.values)
+            if len(double) < len(self._layers):
+                recorder.drop(double)
+                self._layers = tuple(k for k in self._layers if k not in double)
         if "" not in current.errors:
             if recorder.answer is not None and not current.errors:
                 warnings.warn(say_answer(recorder.answer, current.rows), UserWarning, stacklevel=4)
@@ -248,17 +250,3 @@ class Learning:
                     )
                 self._take_input(False)
             self._settled = True
-
-    def _leave_heads_out(self, current: Pass) -> None:
-        """Watch no block whose state is what the output layer inside it returns: the logits."""
-        output = current.values.get(self._recorder.output or "")
-        heads = [
-            k
-            for k in self._layers
-            if output is not None
-            and f"{self._recorder.output}".startswith(f"{k}.")
-            and torch.equal(current.values[k], output)
-        ]
-        if heads and len(heads) < len(self._layers):
-            self._recorder.drop(heads)
-            self._layers = tuple(k for k in self._layers if k not in heads)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -85,3 +85,21 @@ _ENDINGS = (
     lambda x: x.log_softmax(dim=-1),
     lambda x: x.sigmoid(),
 )
+
+
+def blocks_of_output(
+    layers: Sequence[str], output: str | None, values: Mapping[str, Tensor]
+) -> list[str]:
+    """Layers around the output layer that hand on just what it returns: the logits once more.
+
+    Examples
+    --------
+    >>> logits, features = torch.ones(2, 3), torch.zeros(2, 8)
+    >>> values = {"body": features, "head": logits, "head.fc": logits}
+    >>> blocks_of_output(["body", "head"], "head.fc", values)
+    ['head']
+    """
+    if output is None or output not in values:
+        return []
+    around = [k for k in layers if k in values and output.startswith(f"{k}.")]
+    return [k for k in around if torch.equal(values[k].cpu(), values[output].cpu())]
